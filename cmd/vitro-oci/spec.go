@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"vitro/internal/ocijson"
+	"vitro/spec"
+)
+
+var version = "vitro-oci version 0.1.0\nspec: " + specs.Version + "\n"
+
+// writeSpec writes a config.json to start from. One that is there already stays.
+func writeSpec(inv *invocation) (int, error) {
+	s := spec.Example()
+	if _, ok := inv.options["rootless"]; ok {
+		spec.Rootless(s, os.Geteuid(), os.Getegid())
+	}
+	file := filepath.Join(inv.options["bundle"], "config.json")
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+	if err != nil {
+		return 1, fmt.Errorf("write config.json: %w", err)
+	}
+	_, err = f.Write(append(ocijson.Indent(nil, ocijson.AppendSpec(nil, s)), '\n'))
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		os.Remove(file)
+		return 1, err
+	}
+	return 0, nil
+}

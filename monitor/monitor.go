@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package monitor is the process beside a container: its parent. It starts
+// the plan, passes the standard streams and signals, waits for the end, and
+// has everything taken back.
+//
+// It decides nothing about the container: that is in the plan when it comes here.
+package monitor
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"vitro/cgroup"
+	"vitro/container"
+	"vitro/plan"
+	"vitro/plan/run"
+)
+
+// A Job is a container to run in the foreground.
+type Job struct {
+	Plan      *plan.Plan
+	Container *container.Container
+	Cgroups   cgroup.Dirs
+	Streams   *Streams
+	Options   run.Options // Undo and Handles are filled in
+	// Started is called when the container's program runs. May be nil.
+	Started func(*run.Child)
+}
+
+// An Exit is how a container ended.
+type Exit struct {
+	Code int  // as a shell has it: the program's own, or 128 and the signal's number
+	OOM  bool // the kernel killed a process of it for want of memory
+}
+
+// Run runs the container to its end. The container is not removed.
+//
+// An error is about the start: a *run.Fault, mostly.
+func (j *Job) Run() (Exit, error) {
+	// The child is killed when the thread that made it ends.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals) // before there is a child: none may be lost
+	defer signal.Stop(signals)
+
+	o := j.Options
+	o.Undo = j.Container.List
+	o.Handles = j.Streams.handles
+	child, err := run.Start(j.Plan, o)
+	j.Streams.started(child)
+	if err != nil {
+		j.Streams.close()
+		return Exit{}, err
+	}
+	if err := j.Container.Started(child.Pid, j.Cgroups); err != nil {
+		_ = child.Signal(unix.SIGKILL)
+		_, _, _ = child.Wait()
+		return Exit{}, fmt.Errorf("write container's state: %w", err)
+	}
+	if j.Started != nil {
+		j.Started(child)
+	}
+	done := make(chan struct{})
+	go forward(signals, done, child)
+	ws, _, err := child.Wait()
+	close(done)
+	j.Streams.close()
+	if err != nil {
+		return Exit{}, err
+	}
+	e := Exit{Code: ws.ExitStatus()}
+	if ws.Signaled() {
+		e.Code = 128 + int(ws.Signal())
+	}
+	if e.Code != 0 {
+		n, _ := j.Cgroups.OOMKills()
+		e.OOM = n > 0
+	}
+	return e, nil
+}
+
+// forward passes signals on to the container's first process. What the Go
+// runtime and the kernel send for their own purposes stays here.
+func forward(signals <-chan os.Signal, done <-chan struct{}, child *run.Child) {
+	for {
+		select {
+		case <-done:
+			return
+		case s := <-signals:
+			switch sig := s.(unix.Signal); sig {
+			case unix.SIGCHLD, unix.SIGURG, unix.SIGPIPE, unix.SIGTTIN, unix.SIGTTOU:
+			case unix.SIGWINCH:
+				resize(child.Console)
+			default:
+				_ = child.Signal(sig)
+			}
+		}
+	}
+}
+
+// Streams are a container's standard streams, between it and ours.
+//
+// A container never gets our terminal itself: it could push characters into
+// its input, and leave it in a strange state. It gets a terminal of its own,
+// or a pipe. What is no terminal is inherited: nothing is copied then.
+type Streams struct {
+	Terminal    bool // the container has a terminal of its own
+	Interactive bool // it reads our standard input
+	// Inherit hands even a terminal through: whoever calls an OCI runtime has
+	// decided what the streams are.
+	Inherit bool
+
+	handles map[string]int
+	ours    []*os.File // our ends of pipes
+	theirs  []*os.File // the container's, to be closed when it has them
+	copies  sync.WaitGroup
+	restore func()
+}
+
+// Names of the handles.
+var names = [3]string{"stdin", "stdout", "stderr"}
+
+// Open makes the streams ready, and returns the handles that the plan is to put
+// in their places.
+func (s *Streams) Open() (handles [3]string, err error) {
+	s.handles = make(map[string]int)
+	if s.Terminal {
+		return handles, nil
+	}
+	if !s.Interactive {
+		null, err := os.Open(os.DevNull)
+		if err != nil {
+			return handles, err
+		}
+		s.give(0, null, &handles)
+	}
+	for fd := range 3 {
+		if handles[fd] == "" && !s.Inherit && isTerminal(fd) {
+			if err := s.pipe(fd, &handles); err != nil {
+				return handles, err
+			}
+		}
+	}
+	return handles, nil
+}
+
+func (s *Streams) give(fd int, f *os.File, handles *[3]string) {
+	handles[fd] = names[fd]
+	s.handles[names[fd]] = int(f.Fd())
+	s.theirs = append(s.theirs, f)
+}
+
+func (s *Streams) pipe(fd int, handles *[3]string) error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	if fd == 0 {
+		s.give(fd, r, handles)
+		go func() { _, _ = io.Copy(w, os.Stdin); w.Close() }()
+		return nil
+	}
+	s.give(fd, w, handles)
+	s.ours = append(s.ours, r)
+	out := []*os.File{1: os.Stdout, 2: os.Stderr}[fd]
+	s.copies.Add(1)
+	go func() { defer s.copies.Done(); _, _ = io.Copy(out, r) }()
+	return nil
+}
+
+// started lets go of the container's ends, and begins to copy.
+func (s *Streams) started(child *run.Child) {
+	for _, f := range s.theirs {
+		f.Close()
+	}
+	if child == nil || child.Console == nil {
+		return
+	}
+	resize(child.Console)
+	if s.Interactive {
+		s.restore = rawMode(0)
+		go func() { _, _ = io.Copy(child.Console, os.Stdin) }()
+	}
+	s.ours = append(s.ours, child.Console)
+	s.copies.Add(1)
+	go func() {
+		defer s.copies.Done()
+		_, _ = io.Copy(os.Stdout, child.Console) // ends with EIO when the last process has closed it
+	}()
+}
+
+// close waits for all output to have come through. A process that the container
+// left behind in another pid namespace may hold a pipe open: its output is not waited for.
+func (s *Streams) close() {
+	s.copies.Wait()
+	for _, f := range s.ours {
+		f.Close()
+	}
+	if s.restore != nil {
+		s.restore()
+	}
+}
+
+func isTerminal(fd int) bool {
+	_, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	return err == nil
+}
+
+// rawMode hands keys through as they come, and returns how to take that back.
+func rawMode(fd int) func() {
+	old, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return nil
+	}
+	t := *old // as cfmakeraw(3)
+	t.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
+	t.Oflag &^= unix.OPOST
+	t.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
+	t.Cflag = t.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
+	t.Cc[unix.VMIN], t.Cc[unix.VTIME] = 1, 0
+	if unix.IoctlSetTermios(fd, unix.TCSETS, &t) != nil {
+		return nil
+	}
+	return func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, old) }
+}
+
+// resize gives the container's terminal the size of ours.
+func resize(console *os.File) {
+	if console == nil {
+		return
+	}
+	ws, err := unix.IoctlGetWinsize(0, unix.TIOCGWINSZ)
+	if err != nil {
+		return
+	}
+	raw, err := console.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) { _ = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, ws) })
+}

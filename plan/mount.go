@@ -1,0 +1,537 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"encoding/binary"
+	"fmt"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A mount is made in two steps. First, with the host's tree still in view, it
+// is made as a descriptor that is attached to nothing (NewFS, Bind, Overlay).
+// Then, when the child has pivoted into its root, it is attached (Attach), where
+// a symbolic link can lead to nowhere but the container's own tree. No path of
+// the container is ever resolved from outside, which is what most of the
+// field's escapes were made of (CVE-2019-19921, CVE-2021-30465,
+// CVE-2023-27561, CVE-2025-31133 among them).
+
+// Propagation sets how mounts under / travel to and from other mount
+// namespaces: a flag of mount(2), MS_PRIVATE and its kin.
+type Propagation struct {
+	Flag uintptr `json:"flag"`
+}
+
+func (a *Propagation) word() string {
+	switch a.Flag &^ unix.MS_REC {
+	case unix.MS_SLAVE:
+		return "slave"
+	case unix.MS_SHARED:
+		return "shared"
+	case unix.MS_UNBINDABLE:
+		return "unbindable"
+	}
+	return "private"
+}
+
+func (a *Propagation) r() string {
+	if a.Flag&unix.MS_REC != 0 {
+		return "r"
+	}
+	return ""
+}
+
+func (a *Propagation) Verb() string    { return "propagation" }
+func (a *Propagation) Line() string    { return "mount --make-" + a.r() + a.word() + " /" }
+func (a *Propagation) Shell(s *Script) { s.Run("%s", a.Line()) }
+func (a *Propagation) Lower(asm *Asm) {
+	text := "MS_" + strings.ToUpper(a.word())
+	if a.Flag&unix.MS_REC != 0 {
+		text = "MS_REC|" + text
+	}
+	asm.Do(SysMount, Num(0, "NULL"), Str("/"), Num(0, "NULL"), Num(uint64(a.Flag), text), Num(0, "NULL"))
+}
+
+// RootPropagation is the mount propagation of the container's root, set when
+// all is attached.
+type RootPropagation struct{ Propagation }
+
+func (a *RootPropagation) Shell(s *Script) {
+	s.Last(`mount -N "$PID" --make-%s%s /`, a.r(), a.word())
+}
+
+// Attr are per-mount attributes, as mount_setattr(2) and fsmount(2) take them.
+type Attr uint64
+
+// attrs are the attributes by their words in mount(8).
+var attrs = [...]struct {
+	bit          Attr
+	word, kernel string
+}{
+	{unix.MOUNT_ATTR_RDONLY, "ro", "MOUNT_ATTR_RDONLY"},
+	{unix.MOUNT_ATTR_NOSUID, "nosuid", "MOUNT_ATTR_NOSUID"},
+	{unix.MOUNT_ATTR_NODEV, "nodev", "MOUNT_ATTR_NODEV"},
+	{unix.MOUNT_ATTR_NOEXEC, "noexec", "MOUNT_ATTR_NOEXEC"},
+	{unix.MOUNT_ATTR_NOATIME, "noatime", "MOUNT_ATTR_NOATIME"},
+	{unix.MOUNT_ATTR_STRICTATIME, "strictatime", "MOUNT_ATTR_STRICTATIME"},
+	{unix.MOUNT_ATTR_NODIRATIME, "nodiratime", "MOUNT_ATTR_NODIRATIME"},
+	{unix.MOUNT_ATTR_NOSYMFOLLOW, "nosymfollow", "MOUNT_ATTR_NOSYMFOLLOW"},
+}
+
+func (a Attr) words() []string {
+	var w []string
+	for _, x := range attrs {
+		if a&x.bit != 0 {
+			w = append(w, x.word)
+		}
+	}
+	return w
+}
+
+func (a Attr) arg() Arg {
+	var w []string
+	for _, x := range attrs {
+		if a&x.bit != 0 {
+			w = append(w, x.kernel)
+		}
+	}
+	return Num(uint64(a), strings.Join(w, "|"))
+}
+
+// fsOption sets an option of a file system that is being made.
+func fsOption(asm *Asm, fs Arg, option string) {
+	key, value, ok := strings.Cut(option, "=")
+	if !ok {
+		asm.Do(SysFsconfig, fs, Num(unix.FSCONFIG_SET_FLAG, "FSCONFIG_SET_FLAG"), Str(key), Num(0, "NULL"), Int(0))
+		return
+	}
+	asm.Do(SysFsconfig, fs, Num(unix.FSCONFIG_SET_STRING, "FSCONFIG_SET_STRING"), Str(key), Str(value), Int(0))
+}
+
+func fsOpen(asm *Asm, fstype, source string) Arg {
+	fs := asm.Get(SysFsopen, Str(fstype), Num(unix.FSOPEN_CLOEXEC, "FSOPEN_CLOEXEC"))
+	if source != "" {
+		fsOption(asm, fs, "source="+source)
+	}
+	return fs
+}
+
+func fsMount(asm *Asm, fs Arg, attr Attr) Arg {
+	asm.Do(SysFsconfig, fs, Num(unix.FSCONFIG_CMD_CREATE, "FSCONFIG_CMD_CREATE"), Num(0, "NULL"), Num(0, "NULL"), Int(0))
+	return asm.Get(SysFsmount, fs, Num(unix.FSMOUNT_CLOEXEC, "FSMOUNT_CLOEXEC"), attr.arg())
+}
+
+// NewFS makes a file system instance, attached to nothing yet.
+type NewFS struct {
+	Type    string   `json:"type"`
+	Source  string   `json:"source,omitempty"`
+	Options []string `json:"options,omitempty"` // the file system's own: "size=64m"
+	Attr    Attr     `json:"attr,omitempty"`
+	Target  string   `json:"target"` // where it is going to be; also its handle
+}
+
+func (a *NewFS) Verb() string { return "mount" }
+func (a *NewFS) Line() string {
+	line := "mount -t " + a.Type
+	if o := append(a.Attr.words(), a.Options...); len(o) > 0 {
+		line += " -o " + Quote(strings.Join(o, ","))
+	}
+	return line + " " + Quote(a.source(), a.Target)
+}
+
+func (a *NewFS) source() string {
+	if a.Source == "" {
+		return a.Type
+	}
+	return a.Source
+}
+
+func (a *NewFS) Shell(s *Script) {
+	opt := ""
+	if o := append(a.Attr.words(), a.Options...); len(o) > 0 {
+		opt = " -o " + Quote(strings.Join(o, ","))
+	}
+	s.mountPoint(a.Target, true)
+	s.Run("mount -t %s%s %s %s", a.Type, opt, Quote(a.source()), InRoot(a.Target))
+}
+
+func (a *NewFS) Lower(asm *Asm) {
+	fs := fsOpen(asm, a.Type, a.source())
+	for _, o := range a.Options {
+		fsOption(asm, fs, o)
+	}
+	asm.As(a.Target, fsMount(asm, fs, a.Attr))
+}
+
+// Bind makes a copy of a mount, or of a tree of them, attached to nothing yet.
+type Bind struct {
+	Source    string  `json:"source"`
+	Target    string  `json:"target"` // also its handle
+	Recursive bool    `json:"recursive,omitempty"`
+	Set       Attr    `json:"set,omitempty"`
+	Clear     Attr    `json:"clear,omitempty"`
+	AttrRec   bool    `json:"attrRecursive,omitempty"` // Set and Clear for the mounts below as well
+	Share     uintptr `json:"share,omitempty"`         // propagation: MS_PRIVATE and its kin; 0 keeps it
+	File      bool    `json:"file,omitempty"`          // not a folder
+}
+
+func (a *Bind) Verb() string { return "bind" }
+func (a *Bind) flag() string {
+	if a.Recursive {
+		return "--rbind"
+	}
+	return "--bind"
+}
+
+func (a *Bind) Line() string {
+	line := "mount " + a.flag()
+	if w := a.Set.words(); len(w) > 0 {
+		line += " -o " + strings.Join(w, ",")
+	}
+	return line + " " + Quote(a.Source, a.Target)
+}
+
+func (a *Bind) Shell(s *Script) {
+	s.mountPoint(a.Target, !a.File)
+	s.Run("mount %s %s %s", a.flag(), Quote(a.Source), InRoot(a.Target))
+	if w := a.Set.words(); len(w) > 0 {
+		s.Run("mount -o remount,bind,%s %s", strings.Join(w, ","), InRoot(a.Target))
+	}
+	if a.Share != 0 {
+		p := Propagation{a.Share}
+		s.Run("mount --make-%s%s %s", p.r(), p.word(), InRoot(a.Target))
+	}
+}
+
+func (a *Bind) Lower(asm *Asm) {
+	fd := openTree(asm, AtFDCWD, a.Source, a.Recursive)
+	if a.Set != 0 || a.Clear != 0 || a.Share != 0 {
+		setAttr(asm, fd, a.Set, a.Clear, a.Share&^unix.MS_REC, a.AttrRec || a.Share&unix.MS_REC != 0)
+	}
+	asm.As(a.Target, fd)
+}
+
+func openTree(asm *Asm, dir Arg, p string, recursive bool) Arg {
+	flags, text := uint64(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC), "OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC"
+	if recursive {
+		flags, text = flags|unix.AT_RECURSIVE, text+"|AT_RECURSIVE"
+	}
+	if p == "" {
+		flags, text = flags|unix.AT_EMPTY_PATH, text+"|AT_EMPTY_PATH"
+	}
+	return asm.Get(SysOpenTree, dir, Str(p), Num(flags, text))
+}
+
+// setAttr adds mount_setattr(2) on a mount by descriptor.
+func setAttr(asm *Asm, fd Arg, set, clear Attr, share uintptr, recursive bool) {
+	if set&(unix.MOUNT_ATTR_NOATIME|unix.MOUNT_ATTR_STRICTATIME) != 0 {
+		clear |= unix.MOUNT_ATTR__ATIME // a field of three values, not bits
+	}
+	b := make([]byte, 32) // struct mount_attr: attr_set, attr_clr, propagation, userns_fd
+	binary.NativeEndian.PutUint64(b[0:], uint64(set))
+	binary.NativeEndian.PutUint64(b[8:], uint64(clear))
+	binary.NativeEndian.PutUint64(b[16:], uint64(share))
+	text := "{set=" + set.arg().Text
+	if clear != 0 {
+		text += ", clear=" + clear.arg().Text
+	}
+	if share != 0 {
+		text += ", propagation=" + (&Propagation{share}).word()
+	}
+	flags, ftext := uint64(unix.AT_EMPTY_PATH), "AT_EMPTY_PATH"
+	if recursive {
+		flags, ftext = flags|unix.AT_RECURSIVE, ftext+"|AT_RECURSIVE"
+	}
+	asm.Do(SysMountSetattr, fd, Str(""), Num(flags, ftext), Buf(b, text+"}"), Int(len(b)))
+}
+
+// Overlay makes an overlay of layers, attached to nothing yet.
+type Overlay struct {
+	Layers  []string `json:"layers"` // the lowest first
+	Upper   string   `json:"upper"`
+	Work    string   `json:"work"`
+	Options []string `json:"options,omitempty"` // "userxattr"
+	// Append: the kernel takes the layers one by one (6.7), so that no page of
+	// options limits their number. Else the mount is made by mount(2), on At.
+	Append bool   `json:"append,omitempty"`
+	At     string `json:"at,omitempty"`
+}
+
+func (a *Overlay) Verb() string { return "overlay" }
+func (a *Overlay) Line() string { return "mount -t overlay -o " + a.data() + " overlay /" }
+
+func (a *Overlay) data() string {
+	var b strings.Builder
+	b.WriteString("lowerdir=")
+	for i := len(a.Layers) - 1; i >= 0; i-- {
+		b.WriteString(overlayEscape(a.Layers[i]))
+		if i > 0 {
+			b.WriteByte(':')
+		}
+	}
+	fmt.Fprintf(&b, ",upperdir=%s,workdir=%s", overlayEscape(a.Upper), overlayEscape(a.Work))
+	for _, o := range a.Options {
+		b.WriteString("," + o)
+	}
+	return b.String()
+}
+
+// overlayEscape guards what separates options and layers in overlay's data.
+func overlayEscape(p string) string {
+	return strings.NewReplacer(`\`, `\\`, ":", `\:`, ",", `\,`).Replace(p)
+}
+
+func (a *Overlay) Shell(s *Script) {
+	s.Run("mount -t overlay -o %s overlay \"$ROOT\"", Quote(a.data()))
+}
+
+func (a *Overlay) Lower(asm *Asm) {
+	if !a.Append {
+		asm.Do(SysMount, Str("overlay"), Str(a.At), Str("overlay"), Int(0), Str(a.data()))
+		asm.As("/", asm.Get(SysOpenat, AtFDCWD, Str(a.At), Num(unix.O_PATH|unix.O_CLOEXEC, "O_PATH|O_CLOEXEC"), Int(0)))
+		return
+	}
+	fs := fsOpen(asm, "overlay", "overlay")
+	for i := len(a.Layers) - 1; i >= 0; i-- {
+		fsOption(asm, fs, "lowerdir+="+a.Layers[i])
+	}
+	fsOption(asm, fs, "upperdir="+a.Upper)
+	fsOption(asm, fs, "workdir="+a.Work)
+	for _, o := range a.Options {
+		fsOption(asm, fs, o)
+	}
+	asm.As("/", fsMount(asm, fs, 0))
+}
+
+// OptionsSize is the length of the option string, which has to fit a page
+// where Append is not set.
+func (a *Overlay) OptionsSize() int { return len(a.data()) + 1 }
+
+// SetRoot puts the container's root on a place in the host's tree, in the
+// child's own mount namespace: pivot_root(2) wants a mount point.
+type SetRoot struct {
+	At string `json:"at"`
+}
+
+func (a *SetRoot) Verb() string    { return "root" }
+func (a *SetRoot) Line() string    { return "attach the root to " + a.At }
+func (a *SetRoot) Shell(s *Script) {}
+
+func (a *SetRoot) Lower(asm *Asm) {
+	moveMount(asm, asm.Use("/"), AtFDCWD, a.At)
+}
+
+func moveMount(asm *Asm, mount, dir Arg, p string) {
+	flags, text := uint64(unix.MOVE_MOUNT_F_EMPTY_PATH), "MOVE_MOUNT_F_EMPTY_PATH"
+	if p == "" {
+		flags, text = flags|unix.MOVE_MOUNT_T_EMPTY_PATH, text+"|MOVE_MOUNT_T_EMPTY_PATH"
+	}
+	asm.Do(SysMoveMount, mount, Str(""), dir, Str(p), Num(flags, text))
+}
+
+// Pivot makes the container's root the child's, and lets go of the host's tree.
+type Pivot struct{}
+
+func (a *Pivot) Verb() string { return "pivot_root" }
+func (a *Pivot) Line() string { return "pivot_root . .; umount -l ." }
+func (a *Pivot) Shell(s *Script) {
+	s.Last(`$IN_USER nsenter -t "$PID" -m pivot_root "$ROOT" "$ROOT"`)
+	s.Last(`$IN_USER umount -N "$PID" -l /`)
+}
+
+// Lower uses pivot_root(".", "."): the old root ends up on top of the new one,
+// and one umount2(2) takes all of it away (pivot_root(2), NOTES).
+func (a *Pivot) Lower(asm *Asm) {
+	asm.Do(SysFchdir, asm.Use("/"))
+	asm.Do(SysPivotRoot, Str("."), Str("."))
+	asm.Do(SysUmount2, Str("."), Num(unix.MNT_DETACH, "MNT_DETACH"))
+	asm.Do(SysChdir, Str("/"))
+}
+
+// openHow is the argument of openat2(2): only within the container's root, and
+// never through the links of /proc that lead anywhere.
+func openHow(flags uint64, text string, resolve uint64) Arg {
+	b := make([]byte, 24) // struct open_how: flags, mode, resolve
+	binary.NativeEndian.PutUint64(b[0:], flags|unix.O_CLOEXEC)
+	binary.NativeEndian.PutUint64(b[16:], resolve)
+	return Buf(b, "{"+text+"}")
+}
+
+const (
+	inRoot    = unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS
+	noLinks   = unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS
+	openHowSz = 24
+)
+
+// openPath opens a place in the container, for attaching to and the like.
+func openPath(asm *Asm, p string, flags uint64, text string, resolve uint64) Arg {
+	rtext := "RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS"
+	if resolve == noLinks {
+		rtext = "RESOLVE_IN_ROOT|RESOLVE_NO_SYMLINKS"
+	}
+	return asm.Get(SysOpenat2, AtFDCWD, Str(p), openHow(flags, text+", "+rtext, resolve), Int(openHowSz))
+}
+
+// mkdirAll makes a folder and its parents. What is there already stays.
+func mkdirAll(asm *Asm, p string, mode uint64) {
+	for i := 1; i <= len(p); i++ {
+		if i == len(p) || p[i] == '/' {
+			dir, name := parent(asm, p[:i])
+			asm.Do(SysMkdirat, dir, Str(name), Num(mode, fmt.Sprintf("%#o", mode)))
+			asm.Allow(unix.EEXIST)
+		}
+	}
+}
+
+// parent opens the folder that something is to be made in. A plain path would
+// not do: by a link to /proc/self/fd/N an image could have us make things on
+// the host.
+func parent(asm *Asm, p string) (dir Arg, name string) {
+	if path.Dir(p) == "/" {
+		return AtFDCWD, path.Base(p)
+	}
+	return openPath(asm, path.Dir(p), unix.O_PATH|unix.O_DIRECTORY, "O_PATH|O_DIRECTORY", inRoot), path.Base(p)
+}
+
+// touch makes an empty file to mount on, with the folders above it.
+func touch(asm *Asm, p string) {
+	if dir := path.Dir(p); dir != "/" {
+		mkdirAll(asm, dir, 0o755)
+	}
+	dir, name := parent(asm, p)
+	asm.Do(SysMknodat, dir, Str(name), Num(unix.S_IFREG|0o644, "S_IFREG|0644"), Int(0))
+	asm.Allow(unix.EEXIST)
+}
+
+// Attach attaches a mount that an earlier step has made to its place in the
+// container, and makes that place if it is missing.
+type Attach struct {
+	Target string `json:"target"`
+	File   bool   `json:"file,omitempty"`
+	// Strict refuses symbolic links on the way: for /proc and /sys, which have
+	// to be where everybody looks for them (CVE-2019-19921).
+	Strict bool `json:"strict,omitempty"`
+}
+
+func (a *Attach) Verb() string    { return "attach" }
+func (a *Attach) Line() string    { return "attach " + Quote(a.Target) }
+func (a *Attach) Shell(s *Script) {}
+func (a *Attach) Lower(asm *Asm) {
+	if a.File {
+		touch(asm, a.Target)
+	} else {
+		mkdirAll(asm, a.Target, 0o755)
+	}
+	resolve := uint64(inRoot)
+	if a.Strict {
+		resolve = noLinks
+	}
+	at := openPath(asm, a.Target, unix.O_PATH, "O_PATH", resolve)
+	moveMount(asm, asm.Use(a.Target), at, "")
+}
+
+// MaskSource takes copies of the mount of /dev/null, attached to nothing yet:
+// one for each file to hide. They come from the host, since the container's own
+// /dev/null may be whatever its image says (CVE-2025-31133).
+type MaskSource struct {
+	Count int `json:"count"`
+}
+
+func (a *MaskSource) Verb() string { return "masks" }
+func (a *MaskSource) Line() string {
+	return fmt.Sprintf("%d × /dev/null, to hide files behind", a.Count)
+}
+func (a *MaskSource) Shell(s *Script) {}
+func (a *MaskSource) Lower(asm *Asm) {
+	for i := range a.Count {
+		asm.As(fmt.Sprintf("mask%d", i), openTree(asm, AtFDCWD, "/dev/null", false))
+	}
+}
+
+// Mask hides a file behind /dev/null, a folder behind an empty one. A path
+// that isn't there is no error.
+type Mask struct {
+	Path   string `json:"path"`
+	Number int    `json:"number"` // which copy of MaskSource
+}
+
+func (a *Mask) Verb() string { return "mask" }
+func (a *Mask) Line() string { return "hide " + Quote(a.Path) }
+func (a *Mask) Shell(s *Script) {
+	p := InRoot(a.Path)
+	s.Run("if [ -d %s ]; then mount -t tmpfs -o ro,nosuid,nodev,noexec tmpfs %s; elif [ -e %s ]; then mount --bind /dev/null %s; fi", p, p, p, p)
+}
+
+func (a *Mask) Lower(asm *Asm) {
+	at := openPath(asm, a.Path, unix.O_PATH, "O_PATH", inRoot)
+	asm.Allow(unix.ENOENT, unix.ENOTDIR)
+	start := asm.Len()
+	dir := openPath(asm, a.Path, unix.O_PATH|unix.O_DIRECTORY, "O_PATH|O_DIRECTORY", inRoot)
+	asm.Allow(unix.ENOTDIR)
+	isDir := asm.Len()
+	fs := fsOpen(asm, "tmpfs", "tmpfs")
+	fsOption(asm, fs, "ro")
+	tmp := fsMount(asm, fs, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+	moveMount(asm, tmp, dir, "")
+	asm.Last().SkipOK = 1
+	asm.Calls[isDir-1].SkipErr = asm.Len() - isDir
+	moveMount(asm, asm.Use(fmt.Sprintf("mask%d", a.Number)), at, "")
+	asm.Calls[start-1].SkipErr = asm.Len() - start
+}
+
+// ReadOnly makes a path and all below it read-only, by a mount of itself. A
+// path that isn't there is no error.
+type ReadOnly struct {
+	Path string `json:"path"`
+}
+
+func (a *ReadOnly) Verb() string { return "readonly" }
+func (a *ReadOnly) Line() string { return "make " + Quote(a.Path) + " read-only" }
+func (a *ReadOnly) Shell(s *Script) {
+	p := InRoot(a.Path)
+	s.Run("if [ -e %s ]; then mount --rbind %s %s && mount -o remount,bind,ro %s; fi", p, p, p, p)
+}
+
+func (a *ReadOnly) Lower(asm *Asm) {
+	at := openPath(asm, a.Path, unix.O_PATH, "O_PATH", inRoot)
+	asm.Allow(unix.ENOENT, unix.ENOTDIR)
+	start := asm.Len()
+	tree := openTree(asm, at, "", true)
+	setAttr(asm, tree, unix.MOUNT_ATTR_RDONLY, 0, 0, true)
+	moveMount(asm, tree, at, "")
+	asm.Calls[start-1].SkipErr = asm.Len() - start
+}
+
+// Seal makes a mount read-only, when everything in it is in its place.
+type Seal struct {
+	Target string `json:"target"` // its handle
+}
+
+func (a *Seal) Verb() string    { return "seal" }
+func (a *Seal) Line() string    { return "mount -o remount,bind,ro " + Quote(a.Target) }
+func (a *Seal) Shell(s *Script) { s.Run("mount -o remount,bind,ro %s", InRoot(a.Target)) }
+func (a *Seal) Lower(asm *Asm) {
+	setAttr(asm, asm.Use(a.Target), unix.MOUNT_ATTR_RDONLY, 0, 0, false)
+}
+
+// InRoot is a path of the container as the script's child reaches it.
+func InRoot(p string) string {
+	if p == "/" {
+		return `"$ROOT"`
+	}
+	return `"$ROOT"` + Quote(p)
+}
+
+// mountPoint makes the place for a mount.
+func (s *Script) mountPoint(p string, dir bool) {
+	switch {
+	case p == "/":
+	case dir:
+		s.Run("mkdir -p %s", InRoot(p))
+	default:
+		s.Run("mkdir -p %s; [ -e %s ] || : >%s", InRoot(path.Dir(p)), InRoot(p), InRoot(p))
+	}
+}

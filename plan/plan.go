@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package plan holds a container's set-up as data: an ordered list of steps,
+// each a small typed value with the reason for it.
+//
+// One plan has many readers. Package run executes it; the printers here show
+// it as text, as a shell script and as JSON; tests compare it as text, and
+// make each of its steps fail. Making a plan takes no privilege and touches
+// nothing: packages that decide (spec, cgroup, rootfs, network) return steps,
+// and never act.
+//
+// The words, used everywhere with these meanings:
+//
+//   - An action is what is done: "mount", "pivot_root", "write".
+//   - A step is an action with its place in the list and the reason for it.
+//   - A host action is done by the caller's process, in Go, and knows its inverse.
+//   - A child action is done by the process that becomes the container. It is
+//     lowered to calls: system calls as data, since the child is a fork of a
+//     many-threaded Go program and may run nothing but system calls.
+//   - The clone is the action in between: the child's birth.
+//   - A handle is a descriptor by name: what one action leaves for a later one.
+//
+// Do not use this package to run a command without isolation: os/exec does that.
+package plan
+
+// A Plan is all that is done to make one container, in order.
+//
+// The order is a promise: each step may rely on the ones before it. (Host steps
+// after the clone run ahead of the child where they can: the child waits for
+// the host steps that stand before its own, and no host step needs the child
+// but those with Join set.)
+type Plan struct {
+	Title string // for people: "busybox: sh"
+	Steps []Step
+}
+
+// A Step is one action and why a container needs it.
+type Step struct {
+	Action Action
+	Why    string
+}
+
+// An Action is a typed value that says what a step does.
+type Action interface {
+	// Verb is the action's name, a word of the kernel or the field: "mount".
+	// It is the name in JSON, in traces and in the undo list.
+	Verb() string
+	// Line says what is done, with its values, in one line.
+	Line() string
+	// Shell adds the commands that do the same to the script.
+	Shell(*Script)
+}
+
+// A Host action is done by the process that makes the container.
+type Host interface {
+	Action
+	// Do acts. It is called by package run only.
+	Do(*Env) error
+	// Undo returns the action that takes this one back, nil if there is
+	// nothing to take back. It is written down before Do is called, so it has
+	// to be right after a crash at any moment: before Do, in it or after it.
+	Undo() Host
+}
+
+// A Child action is done by the forked child.
+type Child interface {
+	Action
+	// Lower adds the system calls that do it.
+	Lower(*Asm)
+}
+
+// Env is what a host action may use of the run that it is part of.
+type Env struct {
+	Pid     int            // the container's first process; 0 before the clone
+	Handles map[string]int // descriptors by name, for the child to inherit
+}
+
+// Add appends a step.
+func (p *Plan) Add(why string, a Action) { p.Steps = append(p.Steps, Step{Action: a, Why: why}) }
+
+// Append appends steps that another package has made.
+func (p *Plan) Append(steps ...Step) { p.Steps = append(p.Steps, steps...) }
+
+// IsHost reports whether the step runs in the caller's process.
+func (s Step) IsHost() bool { _, child := s.Action.(Child); return !child }
+
+// Where names the place where the step runs: "host" or "child".
+func (s Step) Where() string {
+	if s.IsHost() {
+		return "host"
+	}
+	return "child"
+}
+
+// Born is the index of the clone step, len(p.Steps) if there is none.
+func (p *Plan) Born() int {
+	for i, s := range p.Steps {
+		if _, ok := s.Action.(*Clone); ok {
+			return i
+		}
+	}
+	return len(p.Steps)
+}
+
+// Find is the index of the first step whose verb is name, or whose line holds
+// it; -1 if there is none.
+func (p *Plan) Find(name string) int {
+	for i, s := range p.Steps {
+		if s.Action.Verb() == name {
+			return i
+		}
+	}
+	for i, s := range p.Steps {
+		if containsWord(s.Action.Line(), name) {
+			return i
+		}
+	}
+	return -1
+}

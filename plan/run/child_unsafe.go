@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"vitro/plan"
+)
+
+// The child is a fork of a many-threaded Go program that has one thread: locks
+// may be held by threads that it doesn't have, and the garbage collector, the
+// scheduler and the growing of stacks don't work in it. So it runs this file's
+// interpreter, and that does system calls and nothing else. The rules, which
+// are those of syscall.forkAndExecInChild1:
+//
+//   - no allocation, no lock, no map, no interface, no string building;
+//   - nosplit: the compiler checks that the stack doesn't have to grow;
+//   - everything that a call points to was made before the fork, and is kept
+//     alive by the parent;
+//   - norace, since the race detector's own calls need a runtime.
+//
+// The three functions below are how package syscall tells the runtime that it
+// forks. The Go team keeps them stable for others (go.dev/issue/67401).
+
+//go:linkname beforeFork syscall.runtime_BeforeFork
+func beforeFork()
+
+//go:linkname afterFork syscall.runtime_AfterFork
+func afterFork()
+
+//go:linkname afterForkInChild syscall.runtime_AfterForkInChild
+func afterForkInChild()
+
+// The kinds of instruction.
+const (
+	opCall = iota // a system call
+	opWait        // until the host says go on
+	opDone        // tell the host that a step is done
+	opFork        // go on in a child of our own, beside us
+	opFail        // a test makes this step fail
+)
+
+// op is an instruction: a system call with everything in place.
+type op struct {
+	nr      uintptr
+	arg     [6]uintptr
+	reg     [6]uint16 // where not 0: the register that the argument comes from
+	out     uint16    // where not 0: the register for the result
+	step    uint16
+	skipErr uint16
+	skipOK  uint16
+	allow   [3]uint8 // errors that are no failure
+	kind    uint8
+	untimed bool
+}
+
+// page is the memory that child and host share. The child writes, the host
+// reads when the child has told it to or has ended.
+type page struct {
+	step  uint32 // where the child is, and on failure: was
+	call  uint32
+	errno uint32
+	pid   uint32 // the child's PID, after opFork
+}
+
+// machine is all that the interpreter works with. It and what it points to is
+// made before the fork.
+type machine struct {
+	ops   []op
+	regs  []uintptr
+	page  *page
+	times unsafe.Pointer // int64 for each step: when it began, CLOCK_MONOTONIC
+	errs  unsafe.Pointer // uint16 for each op: its errno
+	sock  uintptr        // the socket to the host
+	clock [2]int64
+	buf   [8]byte
+	args  cloneArgs
+	// open lets the host look at the child after a failure, through /proc:
+	// after a change of user the kernel hides a process from its own user.
+	open bool
+}
+
+// cloneArgs is struct clone_args, of clone3(2).
+type cloneArgs struct {
+	flags, pidfd, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize, cgroup uint64
+}
+
+// interpret runs the instructions. It returns when one fails, or at the end of
+// a list that doesn't end in an exec.
+//
+//go:nosplit
+//go:norace
+func (m *machine) interpret() {
+	last := uint32(0xffffffff)
+	for i := 0; i < len(m.ops); i++ {
+		o := &m.ops[i]
+		if step := uint32(o.step); step != last {
+			last = step
+			m.page.step = step
+			if !o.untimed {
+				syscall.RawSyscall(unix.SYS_CLOCK_GETTIME, unix.CLOCK_MONOTONIC, uintptr(unsafe.Pointer(&m.clock)), 0)
+				*(*int64)(unsafe.Add(m.times, 8*step)) = m.clock[0]*1e9 + m.clock[1]
+			}
+		}
+		var e syscall.Errno
+		var r uintptr
+		switch o.kind {
+		case opCall:
+			a0, a1, a2, a3, a4, a5 := o.arg[0], o.arg[1], o.arg[2], o.arg[3], o.arg[4], o.arg[5]
+			if o.reg[0] != 0 {
+				a0 = m.regs[o.reg[0]]
+			}
+			if o.reg[1] != 0 {
+				a1 = m.regs[o.reg[1]]
+			}
+			if o.reg[2] != 0 {
+				a2 = m.regs[o.reg[2]]
+			}
+			r, _, e = syscall.RawSyscall6(o.nr, a0, a1, a2, a3, a4, a5)
+		case opWait:
+			m.buf[0] = 0
+			r, _, e = syscall.RawSyscall(unix.SYS_READ, m.sock, uintptr(unsafe.Pointer(&m.buf)), 1)
+			if e == 0 && r != 1 { // the host is gone
+				exit(1)
+			}
+		case opDone:
+			m.tell('d')
+		case opFork:
+			r, _, e = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&m.args)), unsafe.Sizeof(m.args), 0)
+			if e == 0 && r != 0 {
+				m.page.pid = uint32(r)
+				m.tell('p')
+				exit(0)
+			}
+		case opFail:
+			e = syscall.Errno(o.arg[0])
+		}
+		if e == 0 {
+			if o.out != 0 {
+				m.regs[o.out] = r
+			}
+			i += int(o.skipOK)
+			continue
+		}
+		*(*uint16)(unsafe.Add(m.errs, 2*i)) = uint16(e)
+		if n := uint8(e); n != o.allow[0] && n != o.allow[1] && n != o.allow[2] {
+			m.page.call = uint32(i)
+			m.page.errno = uint32(e)
+			return
+		}
+		i += int(o.skipErr)
+	}
+}
+
+// tell sends the host one byte.
+//
+//go:nosplit
+//go:norace
+func (m *machine) tell(b byte) {
+	m.buf[0] = b
+	syscall.RawSyscall(unix.SYS_WRITE, m.sock, uintptr(unsafe.Pointer(&m.buf)), 1)
+}
+
+//go:nosplit
+//go:norace
+func exit(code uintptr) {
+	for {
+		syscall.RawSyscall(unix.SYS_EXIT_GROUP, code, 0, 0)
+	}
+}
+
+// fail tells the host, and waits for it to have looked: the host finds out why
+// an exec failed in the container's tree, which is there as long as the child is.
+//
+//go:nosplit
+//go:norace
+func (m *machine) fail() {
+	if m.open {
+		syscall.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 1, 0)
+	}
+	m.tell('f')
+	syscall.RawSyscall(unix.SYS_READ, m.sock, uintptr(unsafe.Pointer(&m.buf)), 1)
+	exit(1)
+}
+
+// fork gives birth to the child by clone3(2), and has it run m. Signals are
+// blocked from beforeFork on, so that no handler of the Go runtime runs in the child.
+//
+// A kernel filter may answer clone3 with ENOSYS, so that programs fall back to
+// clone(2), whose flags a filter can read: Docker's does. Then clone is used,
+// which knows neither pidfd-less cgroups nor time namespaces: see Start.
+//
+//go:noinline
+//go:norace
+func fork(m *machine, args *cloneArgs) (pid uintptr, err syscall.Errno) {
+	beforeFork()
+	pid, _, err = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(args)), unsafe.Sizeof(*args), 0)
+	if err == syscall.ENOSYS && args.cgroup == 0 && args.flags&unix.CLONE_NEWTIME == 0 {
+		pid, err = rawClone(uintptr(args.flags&^unix.CLONE_PIDFD) | uintptr(args.exitSignal))
+	}
+	if err != 0 || pid != 0 {
+		afterFork()
+		return pid, err
+	}
+	afterForkInChild()
+	m.interpret()
+	m.fail()
+	return 0, 0
+}
+
+// rawClone is clone(2) without a new stack.
+//
+//go:nosplit
+//go:norace
+func rawClone(flags uintptr) (uintptr, syscall.Errno) {
+	r, _, e := syscall.RawSyscall6(unix.SYS_CLONE, flags, 0, 0, 0, 0, 0)
+	return r, e
+}
+
+// linker turns calls into instructions. What they point to is kept in keep,
+// which has to live until the child has executed its program.
+type linker struct {
+	handles map[string]int
+	keep    []any
+}
+
+// link makes the machine's instructions of a plan's calls.
+//
+// The child waits for the host wherever host steps stand before its own; in
+// strict mode before each step, and tells the host after each.
+func (l *linker) link(m *machine, p *plan.Plan, calls []plan.Call, o *Options) error {
+	born, next := p.Born(), 0
+	m.ops = make([]op, 0, len(calls)+2*len(p.Steps))
+	maxReg := 0
+	strict := o.strict()
+	for i := born + 1; i < len(p.Steps); i++ {
+		if p.Steps[i].IsHost() {
+			continue
+		}
+		if strict || p.Steps[i-1].IsHost() {
+			m.ops = append(m.ops, op{kind: opWait, step: uint16(max(i-1, born)), untimed: true})
+		}
+		if errno, ok := o.Fail[i]; ok {
+			m.ops = append(m.ops, op{kind: opFail, step: uint16(i), arg: [6]uintptr{uintptr(errno)}})
+		}
+		for ; next < len(calls) && calls[next].Step == i; next++ {
+			instr, err := l.instruction(&calls[next])
+			if err != nil {
+				return err
+			}
+			maxReg = max(maxReg, calls[next].Out)
+			m.ops = append(m.ops, instr)
+		}
+		if strict {
+			m.ops = append(m.ops, op{kind: opDone, step: uint16(i), untimed: true})
+		}
+	}
+	m.regs = make([]uintptr, maxReg+1)
+	return nil
+}
+
+func (l *linker) instruction(c *plan.Call) (op, error) {
+	o := op{nr: c.Sys.Nr(), out: uint16(c.Out), step: uint16(c.Step), skipErr: uint16(c.SkipErr), skipOK: uint16(c.SkipOK), untimed: c.Untimed}
+	for i := range c.Args {
+		if c.Args[i].Kind == plan.Register {
+			o.reg[i] = uint16(c.Args[i].Num)
+			continue
+		}
+		v, err := l.value(&c.Args[i])
+		if err != nil {
+			return o, err
+		}
+		o.arg[i] = v
+	}
+	for i, e := range c.Allow {
+		o.allow[i] = uint8(e)
+	}
+	return o, nil
+}
+
+// value is an argument as the kernel takes it.
+func (l *linker) value(a *plan.Arg) (uintptr, error) {
+	switch a.Kind {
+	case plan.Number:
+		return uintptr(a.Num), nil
+	case plan.Handle:
+		fd, ok := l.handles[a.Name]
+		if !ok {
+			return 0, &unknownHandle{a.Name}
+		}
+		return uintptr(fd), nil
+	case plan.Bytes:
+		if len(a.Data) == 0 {
+			return 0, nil
+		}
+		for i := range a.Rel {
+			to, err := l.value(&a.Rel[i].To)
+			if err != nil {
+				return 0, err
+			}
+			*(*uintptr)(unsafe.Pointer(&a.Data[a.Rel[i].Offset])) = to
+		}
+		l.keep = append(l.keep, a.Data)
+		return uintptr(unsafe.Pointer(&a.Data[0])), nil
+	case plan.Pointers:
+		ptrs := make([]uintptr, len(a.Ptrs)+1)
+		for i := range a.Ptrs {
+			v, err := l.value(&a.Ptrs[i])
+			if err != nil {
+				return 0, err
+			}
+			ptrs[i] = v
+		}
+		l.keep = append(l.keep, ptrs)
+		return uintptr(unsafe.Pointer(&ptrs[0])), nil
+	}
+	return 0, nil
+}
+
+// newMachine makes the memory that is shared with the child. It is given back
+// by munmap.
+func newMachine(steps, ops int) (*machine, []byte, error) {
+	size := 16 + 8*(steps+1) + 2*(ops+1)
+	mem, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &machine{
+		page:  (*page)(unsafe.Pointer(&mem[0])),
+		times: unsafe.Pointer(&mem[16]),
+		errs:  unsafe.Pointer(&mem[16+8*(steps+1)]),
+	}, mem, nil
+}
+
+// began is when a step of the child began, in nanoseconds of CLOCK_MONOTONIC;
+// 0 if it did not, or was not timed.
+func (m *machine) began(step int) int64 { return *(*int64)(unsafe.Add(m.times, 8*step)) }
+
+// errnoOf is the error of an instruction of the child, 0 if it succeeded or wasn't run.
+func (m *machine) errnoOf(i int) unix.Errno { return unix.Errno(*(*uint16)(unsafe.Add(m.errs, 2*i))) }
+
+// addressOf is a pointer as clone3 takes it.
+func addressOf(p *int32) uint64 { return uint64(uintptr(unsafe.Pointer(p))) }

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+func (f *Fault) diagnose(x *execution) {}

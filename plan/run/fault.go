@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"vitro/plan"
+)
+
+// A Fault is a step that failed: what was attempted, the kernel's answer, and
+// what is usually the cause.
+type Fault struct {
+	Step  plan.Step
+	Index int    // in the plan, from 0
+	Of    int    // how many steps the plan has
+	Call  string // the system call, as strace(1) shows it; empty for host steps
+	Err   error  // the kernel's answer
+	Cause string // why it usually is so; may be empty
+	Hint  string // what to do about it; may be empty
+}
+
+// Error says what was attempted and what the kernel said.
+func (f *Fault) Error() string {
+	return fmt.Sprintf("%s: %v", f.Step.Action.Line(), f.Err)
+}
+
+func (f *Fault) Unwrap() error { return f.Err }
+
+// Detail is the place of the fault in the plan, for people who look deeper.
+func (f *Fault) Detail() string {
+	s := fmt.Sprintf("step %d of %d, in the %s", f.Index+1, f.Of, f.Step.Where())
+	if f.Call != "" {
+		s += ": " + f.Call
+	}
+	var errno unix.Errno
+	if errors.As(f.Err, &errno) {
+		s += " = " + unix.ErrnoName(errno)
+	}
+	return s
+}
+
+func (x *execution) fault(i int, err error) *Fault {
+	f := &Fault{Step: x.p.Steps[i], Index: i, Of: len(x.p.Steps), Err: err}
+	f.diagnose(x)
+	return f
+}
+
+// childFault reads from the page what the child was about.
+func (x *execution) childFault() *Fault {
+	i, n := int(x.m.page.step), int(x.m.page.call)
+	f := &Fault{Step: x.p.Steps[i], Index: i, Of: len(x.p.Steps), Err: unix.Errno(x.m.page.errno)}
+	for k := range x.calls { // the n-th instruction is the n-th of its step among the calls
+		if x.calls[k].Step == i {
+			f.Call = x.calls[k+x.nth(n, i)].String()
+			break
+		}
+	}
+	f.diagnose(x)
+	return f
+}
+
+// nth counts the calls of a step before instruction n.
+func (x *execution) nth(n, step int) int {
+	count := 0
+	for k := range n {
+		if int(x.m.ops[k].step) == step && x.m.ops[k].kind == opCall {
+			count++
+		}
+	}
+	return count
+}
+
+// errnos are the errors of all calls of the plan's last step: of the paths that
+// the exec has tried.
+func (x *execution) errnos(step int) []unix.Errno {
+	var errs []unix.Errno
+	for k := range x.m.ops {
+		if int(x.m.ops[k].step) == step && x.m.ops[k].kind == opCall {
+			errs = append(errs, x.m.errnoOf(k))
+		}
+	}
+	return errs
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A Script collects the shell commands of a plan: what `explain --as sh`
+// prints. It needs a POSIX shell, util-linux 2.38, iproute2 and nft(8), and
+// makes the container that the plan makes, as far as a shell can.
+//
+// The commands may use these variables: $ROOT, where the container's root file
+// system is put together; $PID, the container's first process as the host
+// sees it; $T, a folder of the script's own.
+//
+// A shell can't pivot and go on: the tools that it needs stay behind. So
+// the script's child does everything below $ROOT, drops its privileges, and
+// waits; then the host moves it to its new root (Last), and lets it go.
+type Script struct {
+	before, child, after, last, undo []string
+	clone, env, privs, exec          string
+	stage                            int
+	where                            *[]string
+	back                             *Script
+}
+
+// Run adds a command at the place where the step runs.
+func (s *Script) Run(format string, args ...any) {
+	*s.where = append(*s.where, fmt.Sprintf(format, args...))
+}
+
+// Note adds a comment: what a shell can't do, and what it costs.
+func (s *Script) Note(format string, args ...any) { s.Run("# "+format, args...) }
+
+// Last adds a host command for the moment when the child only waits to go on.
+func (s *Script) Last(format string, args ...any) {
+	s.last = append(s.last, fmt.Sprintf(format, args...))
+}
+
+// Undoing is where an action's inverse adds its commands: they run after the
+// container's end, the last step's first.
+func (s *Script) Undoing() *Script {
+	if s.back == nil {
+		s.back = &Script{where: new([]string)}
+	}
+	return s.back
+}
+
+// Clone sets the command that gives birth to the child: it is followed by the
+// shell that the child runs.
+func (s *Script) Clone(command string) { s.clone = command }
+
+// Reexec has the child go on as another program's child shell: what changes
+// the process itself (unshare, setpriv) can only be put in front of a command.
+func (s *Script) Reexec(command string) {
+	s.stage++
+	s.Run("exec %s sh \"$T/child\" %d ;;\n%d)", command, s.stage, s.stage)
+}
+
+// Exec sets the command that the container runs, with its environment.
+func (s *Script) Exec(cwd string, argv, env []string) {
+	s.env = "env -i " + Quote(env...)
+	s.exec = fmt.Sprintf("sh -c 'echo >&4; read -r _ <&3; exec 3<&- 4<&-; cd \"$0\"; exec \"$@\"' %s %s",
+		Quote(cwd), Quote(argv...))
+}
+
+// Privs adds an option of setpriv(1) that the last exec goes through.
+func (s *Script) Privs(format string, args ...any) {
+	s.privs += " " + fmt.Sprintf(format, args...)
+}
+
+// Shell is the plan as a runnable shell script.
+func (p *Plan) Shell() string {
+	s := &Script{stage: 1}
+	born := p.Born()
+	for i, st := range p.Steps {
+		switch {
+		case !st.IsHost():
+			s.where = &s.child
+		case i < born:
+			s.where = &s.before
+		default:
+			s.where = &s.after
+		}
+		if st.Why != "" {
+			*s.where = append(*s.where, "\n# "+st.Why)
+		}
+		st.Action.Shell(s)
+		if s.back != nil { // the last step's come first
+			s.undo = append(*s.back.where, s.undo...)
+			s.back = nil
+		}
+	}
+	return s.String(p.Title)
+}
+
+// String puts the script together.
+func (s *Script) String(title string) string {
+	var b strings.Builder
+	section := func(text string, lines []string) {
+		b.WriteString(text)
+		for _, l := range lines {
+			b.WriteString(l + "\n")
+		}
+	}
+	fmt.Fprintf(&b, scriptHead, strings.ReplaceAll(title, "\n", " "))
+	section("undo() {\nset +e\n", s.undo)
+	section("rm -rf \"$T\"\n}\ntrap undo EXIT\ntrap 'kill -KILL \"$PID\"' INT TERM HUP\n\n# --- the child's half ---\n", nil)
+	section("cat >\"$T/child\" <<'THE_CHILD'\nset -eu\ncase $1 in\n1)\nread -r _ <\"$T/go\"\n", s.child)
+	privs := ""
+	if s.privs != "" {
+		privs = "setpriv" + s.privs + " "
+	}
+	section("\n# the command: last, with nothing left of what set it up\n", []string{
+		"exec 3<>\"$T/last\" 4<>\"$T/ready\"",
+		"exec " + s.env + " " + privs + s.exec + " ;;", "esac", "THE_CHILD"})
+	section("\n# --- the host's half, before the child is born ---\n", s.before)
+	section(fmt.Sprintf(scriptBirth, s.clone), nil)
+	section("\n# --- the host's half, with the child waiting ---\n", s.after)
+	section("echo >\"$T/go\"\n\n# --- all is in place: the child moves into its root, and runs ---\nread -r _ <\"$T/ready\"\n", s.last)
+	section("echo >\"$T/last\"\nwait \"$MAKER\" && status=0 || status=$?\nexit \"$status\"\n", nil)
+	return b.String()
+}
+
+const scriptHead = `#!/bin/sh
+# %s
+# This makes the same container with the system's own tools. Run it as the user
+# for whom it was printed.
+set -eu
+export LC_ALL=C
+PATH=$PATH:/usr/sbin:/sbin
+T=$(mktemp -d) PID=
+export T
+chmod 711 "$T"
+mkfifo -m 666 "$T/go" "$T/last" "$T/ready"
+`
+
+const scriptBirth = `
+# --- birth ---
+exec 5<&0
+%s sh "$T/child" 1 <&5 &
+MAKER=$!
+while [ -z "$PID" ]; do
+	kill -0 "$MAKER"
+	read -r PID _ <"/proc/$MAKER/task/$MAKER/children" || PID=
+done
+`
+
+// Quote returns words as a POSIX shell reads them back.
+func Quote(words ...string) string {
+	var b strings.Builder
+	for i, w := range words {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		if w != "" && strings.IndexFunc(w, needsQuote) < 0 {
+			b.WriteString(w)
+			continue
+		}
+		b.WriteString("'" + strings.ReplaceAll(w, "'", `'\''`) + "'")
+	}
+	return b.String()
+}
+
+func needsQuote(r rune) bool {
+	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_@%+=:,./-", r))
+}

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package spec turns an OCI config.json and the facts of a host into a plan.
+//
+// Compile is a pure function: every decision about a container is made in it
+// or in what it calls, and nothing is done. The order of things that the
+// kernel demands stands in one place, Compile's table of stages.
+//
+// Not for building a config.json from flags and an image: that is package
+// engine. Not for executing: package plan/run.
+package spec
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"vitro/cgroup"
+	"vitro/plan"
+	"vitro/seccomp"
+)
+
+// A Request is all that a plan is made of.
+type Request struct {
+	ID     string // the container's
+	Spec   *specs.Spec
+	Facts  *Facts
+	Title  string // for people
+	Bundle string // the folder that relative paths of the config.json start from
+
+	// Root makes the handle "/", the container's root, attached to nothing
+	// yet. Nil: the folder root.path of the config.json, as it is.
+	Root []plan.Step
+	// At is a folder of the host for the root to be mounted on, in the child's
+	// own mount namespace. Empty: root.path.
+	At string
+
+	Before []plan.Step // of the host, before anything else
+	After  []plan.Step // of the host, when the child is born: its network
+
+	// Stdio are handles for the standard streams; empty ones are inherited.
+	Stdio [3]string
+	// Bound: the container ends when the process that started it ends.
+	Bound bool
+	// Preserve is how many descriptors from 3 on the container inherits.
+	Preserve int
+	// AllCgroups: every controller gets a cgroup, not only those with a limit.
+	AllCgroups bool
+	// Shared is the cgroup that holds only our containers' cgroups.
+	Shared string
+}
+
+// compiler holds what the stages share.
+type compiler struct {
+	*Request
+	plan    *plan.Plan
+	linux   *specs.Linux
+	proc    *specs.Process
+	ns      namespaces
+	cgroups *cgroup.Setup
+	attach  []plan.Step // the second halves of the mounts
+	masks   int
+}
+
+// stages are the parts of a plan, in the order that the kernel demands:
+//
+//   - the cgroup before the clone, so that not a single instruction of the
+//     container runs without its limits;
+//   - the ID maps before the child becomes root, which it needs to be to mount;
+//   - the cgroup namespace when the child is in its cgroup, which becomes its root;
+//   - mounts made ready while the host's tree is in view, attached after the
+//     pivot, when no path can lead out;
+//   - kernel parameters before /proc/sys is made read-only;
+//   - the bounding set before the user changes, the user before the capabilities;
+//   - the filter as late as it can be: without no_new_privs loading one takes
+//     CAP_SYS_ADMIN, so it comes before capabilities are dropped.
+var stages = [...]func(*compiler) error{
+	(*compiler).hostBefore,
+	(*compiler).clone,
+	(*compiler).maps,
+	(*compiler).enter,
+	(*compiler).mounts,
+	(*compiler).pivot,
+	(*compiler).network,
+	(*compiler).names,
+	(*compiler).sysctls,
+	(*compiler).console,
+	(*compiler).hide,
+	(*compiler).privileges,
+	(*compiler).exec,
+}
+
+// A Result is a plan, and where the container's cgroups are.
+type Result struct {
+	*plan.Plan
+	Cgroups cgroup.Dirs
+	Notes   []string // what was left out, and why
+}
+
+// Compile makes the plan. What the config.json asks for and can't be had is an
+// error that names the property.
+func Compile(r *Request) (*Result, error) {
+	s := r.Spec
+	if s.Process == nil || len(s.Process.Args) == 0 {
+		return nil, errors.New("compile config.json: process.args is empty: there is nothing to run")
+	}
+	if s.Root == nil || s.Root.Path == "" {
+		return nil, errors.New("compile config.json: root.path is missing")
+	}
+	if s.Linux == nil {
+		s.Linux = &specs.Linux{}
+	}
+	if err := refuse(s); err != nil {
+		return nil, err
+	}
+	c := &compiler{Request: r, plan: &plan.Plan{Title: r.Title}, linux: s.Linux, proc: s.Process}
+	if c.At == "" {
+		c.At = absolute(r.Bundle, s.Root.Path)
+	}
+	var err error
+	if c.ns, err = readNamespaces(c.linux); err != nil {
+		return nil, err
+	}
+	if c.ns.new(unix.CLONE_NEWUSER) {
+		if c.ns.user, err = readMaps(c.linux, r.Facts); err != nil {
+			return nil, err
+		}
+	}
+	for _, stage := range stages {
+		if err := stage(c); err != nil {
+			return nil, err
+		}
+	}
+	return &Result{Plan: c.plan, Cgroups: c.cgroups.Dirs, Notes: c.cgroups.Notes}, nil
+}
+
+// unsupported are the properties that have no steps yet.
+var unsupported = [...]struct {
+	name string
+	set  func(*specs.Spec) bool
+}{
+	{"hooks", func(s *specs.Spec) bool { return s.Hooks != nil && !emptyHooks(s.Hooks) }},
+	{"process.apparmorProfile", func(s *specs.Spec) bool { return s.Process.ApparmorProfile != "" }},
+	{"process.selinuxLabel", func(s *specs.Spec) bool { return s.Process.SelinuxLabel != "" }},
+	{"process.scheduler", func(s *specs.Spec) bool { return s.Process.Scheduler != nil }},
+	{"process.ioPriority", func(s *specs.Spec) bool { return s.Process.IOPriority != nil }},
+	{"process.execCPUAffinity", func(s *specs.Spec) bool { return s.Process.ExecCPUAffinity != nil }},
+	{"linux.mountLabel", func(s *specs.Spec) bool { return s.Linux.MountLabel != "" }},
+	{"linux.personality", func(s *specs.Spec) bool { return s.Linux.Personality != nil }},
+	{"linux.intelRdt", func(s *specs.Spec) bool { return s.Linux.IntelRdt != nil }},
+	{"linux.netDevices", func(s *specs.Spec) bool { return len(s.Linux.NetDevices) > 0 }},
+	{"linux.memoryPolicy", func(s *specs.Spec) bool { return s.Linux.MemoryPolicy != nil }},
+	{"linux.timeOffsets", func(s *specs.Spec) bool { return len(s.Linux.TimeOffsets) > 0 }},
+	{"linux.seccomp.listenerPath", func(s *specs.Spec) bool { return s.Linux.Seccomp != nil && s.Linux.Seccomp.ListenerPath != "" }},
+}
+
+// refuse names what would otherwise be ignored in silence.
+func refuse(s *specs.Spec) error {
+	for _, u := range unsupported {
+		if u.set(s) {
+			return fmt.Errorf("compile config.json: vitro has no %s yet", u.name)
+		}
+	}
+	return nil
+}
+
+func emptyHooks(h *specs.Hooks) bool {
+	//nolint:staticcheck // Prestart is deprecated, and still what Docker writes.
+	return len(h.Prestart)+len(h.CreateRuntime)+len(h.CreateContainer)+len(h.StartContainer)+len(h.Poststart)+len(h.Poststop) == 0
+}
+
+// hostBefore is what the host does before there is a child.
+func (c *compiler) hostBefore() error {
+	c.plan.Append(c.Before...)
+	setup, err := c.setupCgroups()
+	if err != nil {
+		return err
+	}
+	c.cgroups = setup
+	c.plan.Append(setup.Before...)
+	return nil
+}
+
+// network brings the container's network up: the host's half runs while the
+// child mounts.
+func (c *compiler) network() error {
+	c.plan.Append(c.After...)
+	if c.ns.new(unix.CLONE_NEWNET) {
+		c.plan.Add("the loopback interface is there in a new network namespace, but down", &plan.LinkUp{Name: "lo"})
+	}
+	return nil
+}
+
+func (c *compiler) names() error {
+	s := c.Spec
+	if s.Hostname == "" && s.Domainname == "" {
+		return nil
+	}
+	if !c.ns.private(unix.CLONE_NEWUTS) {
+		return errors.New("compile config.json: hostname and domainname need a uts namespace of the container's own: the host's name would change")
+	}
+	if s.Hostname != "" {
+		c.plan.Add("the name that the container goes by, for itself only", &plan.Hostname{Name: s.Hostname})
+	}
+	if s.Domainname != "" {
+		c.plan.Add("the NIS domain that goes with it", &plan.Domainname{Name: s.Domainname})
+	}
+	return nil
+}
+
+// sysctlSpaces are the parameters that belong to a namespace, by prefix.
+var sysctlSpaces = [...]struct {
+	prefix string
+	flag   uint64
+	name   string
+}{
+	{"net.", unix.CLONE_NEWNET, "network"},
+	{"fs.mqueue.", unix.CLONE_NEWIPC, "ipc"},
+	{"kernel.msgmax", unix.CLONE_NEWIPC, "ipc"},
+	{"kernel.msgmnb", unix.CLONE_NEWIPC, "ipc"},
+	{"kernel.msgmni", unix.CLONE_NEWIPC, "ipc"},
+	{"kernel.sem", unix.CLONE_NEWIPC, "ipc"},
+	{"kernel.shm", unix.CLONE_NEWIPC, "ipc"},
+	{"kernel.hostname", unix.CLONE_NEWUTS, "uts"},
+	{"kernel.domainname", unix.CLONE_NEWUTS, "uts"},
+}
+
+// sysctls writes kernel parameters, those of the container's own namespaces
+// only: any other would be the whole machine's.
+func (c *compiler) sysctls() error {
+	for _, key := range sortedKeys(c.linux.Sysctl) {
+		name := strings.ReplaceAll(key, "/", ".")
+		private := false
+		space := ""
+		for _, s := range sysctlSpaces {
+			if strings.HasPrefix(name, s.prefix) {
+				space, private = s.name, c.ns.private(s.flag)
+			}
+		}
+		switch {
+		case space == "":
+			return fmt.Errorf("set sysctl %q: it belongs to no namespace, so the whole machine would change", key)
+		case !private:
+			return fmt.Errorf("set sysctl %q: it belongs to the %s namespace, which is not the container's own", key, space)
+		case !c.hasMount("/proc"):
+			return fmt.Errorf("set sysctl %q: no proc is mounted at /proc", key)
+		}
+		p := strings.ReplaceAll(key, ".", "/")
+		if strings.Contains(key, "/") { // the other spelling, for names with dots in them
+			p = key
+		}
+		if p != path.Clean(p) || strings.HasPrefix(p, "..") {
+			return fmt.Errorf("set sysctl %q: not a name of a parameter", key)
+		}
+		c.plan.Add("a kernel parameter of the container's own", &plan.Sysctl{Path: p, Value: c.linux.Sysctl[key], Proc: "/proc"})
+	}
+	return nil
+}
+
+// hide takes away what of the kernel's interfaces is not the container's
+// business, and makes the rest read-only.
+func (c *compiler) hide() error {
+	if cwd := c.proc.Cwd; cwd != "/" {
+		c.plan.Add("the working directory", &plan.Dir{Path: path.Clean("/" + cwd), Mode: 0o755})
+	}
+	for _, p := range c.linux.ReadonlyPaths {
+		c.plan.Add("what is written here changes the machine, not the container", &plan.ReadOnly{Path: p})
+	}
+	for i, p := range c.linux.MaskedPaths {
+		c.plan.Add("what is read here tells about the machine, or acts on it", &plan.Mask{Path: p, Number: i})
+	}
+	if c.Spec.Root.Readonly {
+		c.plan.Add("nothing of the root may change: root.readonly", &plan.Seal{Target: "/"})
+	}
+	if flag := propagation(c.linux.RootfsPropagation); flag != 0 {
+		c.plan.Add("how mounts in the container travel: linux.rootfsPropagation", &plan.RootPropagation{Propagation: plan.Propagation{Flag: flag}})
+	}
+	return nil
+}
+
+// filter compiles the seccomp section.
+func (c *compiler) filter() (*plan.Seccomp, error) {
+	if c.linux.Seccomp == nil {
+		return nil, nil
+	}
+	f, err := seccomp.Compile(c.linux.Seccomp, seccomp.Native())
+	if err != nil {
+		return nil, fmt.Errorf("compile config.json: linux.seccomp: %w", err)
+	}
+	return &plan.Seccomp{Filter: f.Bytes(), Flags: f.Flags, Count: len(f.Prog)}, nil
+}

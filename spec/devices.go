@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spec
+
+import (
+	"fmt"
+	"path"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"vitro/plan"
+)
+
+// defaultDevices are those that the specification promises every container.
+var defaultDevices = [...]struct {
+	name         string
+	major, minor uint32
+}{
+	{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0},
+}
+
+// devLinks are the links in /dev that programs rely on.
+var devLinks = [...]struct{ path, target string }{
+	{"/dev/ptmx", "pts/ptmx"},
+	{"/dev/fd", "/proc/self/fd"},
+	{"/dev/stdin", "/proc/self/fd/0"},
+	{"/dev/stdout", "/proc/self/fd/1"},
+	{"/dev/stderr", "/proc/self/fd/2"},
+}
+
+// devices puts the devices and links into /dev, unless the container is given
+// a /dev of the host's.
+func (c *compiler) devices() error {
+	for i := range c.Spec.Mounts {
+		if m := &c.Spec.Mounts[i]; path.Clean(m.Destination) == "/dev" && isBind(m) {
+			return nil
+		}
+	}
+	for _, d := range defaultDevices {
+		c.device("every program expects it", &plan.Node{Path: "/dev/" + d.name, Type: unix.S_IFCHR, Mode: 0o666, Major: d.major, Minor: d.minor})
+	}
+	for i := range c.linux.Devices {
+		n, err := node(&c.linux.Devices[i])
+		if err != nil {
+			return err
+		}
+		c.device("a device of the host, at the user's wish", n)
+	}
+	for _, l := range devLinks {
+		c.later("", &plan.Symlink{Target: l.target, Path: l.path})
+	}
+	return nil
+}
+
+// device makes a node, or mounts the host's where the kernel makes none: in a
+// user namespace.
+func (c *compiler) device(why string, n *plan.Node) {
+	if !c.ns.inUser() && !c.Facts.InUserNS {
+		c.later(why, n)
+		return
+	}
+	c.plan.Add(why+"; in a user namespace the host's is mounted", &plan.Bind{Source: n.Path, Target: n.Path, File: true, Share: unix.MS_PRIVATE})
+	c.later("", &plan.Attach{Target: n.Path, File: true})
+}
+
+func node(d *specs.LinuxDevice) (*plan.Node, error) {
+	n := &plan.Node{Path: path.Clean("/" + d.Path), Mode: 0o666, Major: uint32(d.Major), Minor: uint32(d.Minor)}
+	switch d.Type {
+	case "c", "u":
+		n.Type = unix.S_IFCHR
+	case "b":
+		n.Type = unix.S_IFBLK
+	case "p":
+		n.Type = unix.S_IFIFO
+	default:
+		return nil, fmt.Errorf("compile config.json: linux.devices: %s: unknown type %q", d.Path, d.Type)
+	}
+	if d.FileMode != nil {
+		n.Mode = uint32(d.FileMode.Perm())
+	}
+	if d.UID != nil {
+		n.UID = *d.UID
+	}
+	if d.GID != nil {
+		n.GID = *d.GID
+	}
+	return n, nil
+}

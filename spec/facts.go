@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spec
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"vitro/cgroup"
+	"vitro/plan"
+)
+
+// Facts are what a plan depends on besides the config.json: the kernel, and who
+// we are and may do. A test writes them down, ReadFacts finds them out.
+type Facts struct {
+	Major, Minor int         // the kernel's version
+	UID, GID     int         // effective
+	Caps         plan.CapSet // effective
+	Bounding     plan.CapSet
+	LastCap      int  // the highest capability that the kernel knows
+	InUserNS     bool // we are in a user namespace ourselves
+	SetgroupsOff bool // and it forbids setgroups(2)
+
+	Cgroups *cgroup.Layout
+
+	// Newuidmap and Newgidmap are the programs' paths, "" where not installed.
+	Newuidmap, Newgidmap string
+	// Files are the sources of bind mounts that are no folders.
+	Files map[string]bool
+	// Nofile is the soft limit on descriptors that we were started with, which
+	// the Go runtime has raised for itself; 0 if it has not.
+	Nofile uint64
+	// Home is the home folder of the process's user, as the root file system
+	// on the host knows it; "" if it doesn't.
+	Home string
+}
+
+// Append reports whether overlay takes its layers one by one: since Linux 6.7
+// (Documentation/filesystems/overlayfs.rst).
+func (f *Facts) overlayAppend() bool { return f.Major > 6 || f.Major == 6 && f.Minor >= 7 }
+
+// privileged reports whether we are root in the initial user namespace, more or less.
+func (f *Facts) privileged() bool { return !f.InUserNS && f.Caps.Has(unix.CAP_SYS_ADMIN) }
+
+// ReadFacts finds out what Compile has to know for a container of this
+// config.json. It fails where a bind mount's source is missing, or the kernel too old.
+func ReadFacts(s *specs.Spec, bundle string) (*Facts, error) {
+	f := &Facts{UID: os.Geteuid(), GID: os.Getegid()}
+	if err := f.readKernel(); err != nil {
+		return nil, err
+	}
+	if err := f.readCaps(); err != nil {
+		return nil, err
+	}
+	m, err := os.ReadFile("/proc/self/uid_map")
+	f.InUserNS = err == nil && strings.Join(strings.Fields(string(m)), " ") != "0 0 4294967295"
+	if f.InUserNS {
+		deny, _ := os.ReadFile("/proc/self/setgroups")
+		f.SetgroupsOff = strings.TrimSpace(string(deny)) == "deny"
+	}
+	if f.Cgroups, err = cgroup.Detect(); err != nil {
+		return nil, err
+	}
+	if s.Linux != nil && len(s.Linux.UIDMappings) > 0 && f.UID != 0 {
+		f.Newuidmap, _ = exec.LookPath("newuidmap")
+		f.Newgidmap, _ = exec.LookPath("newgidmap")
+	}
+	if err := f.readSources(s, bundle); err != nil {
+		return nil, err
+	}
+	f.Nofile = startNofile()
+	f.readHome(s, bundle)
+	return f, nil
+}
+
+// readKernel asks for Linux 5.12, the first with mount_setattr(2): without it
+// a mount can't be made ready before it is attached.
+func (f *Facts) readKernel() error {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return err
+	}
+	release := unix.ByteSliceToString(u.Release[:])
+	if _, err := fmt.Sscanf(release, "%d.%d", &f.Major, &f.Minor); err != nil {
+		return fmt.Errorf("read kernel version %q: %w", release, err)
+	}
+	if f.Major < 5 || f.Major == 5 && f.Minor < 12 {
+		return fmt.Errorf("run on Linux %s: vitro needs Linux 5.12 or newer", release)
+	}
+	return nil
+}
+
+func (f *Facts) readCaps() error {
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&head, &data[0]); err != nil {
+		return fmt.Errorf("read capabilities: %w", err)
+	}
+	f.Caps = plan.CapSet(data[0].Effective) | plan.CapSet(data[1].Effective)<<32
+	for c := range 64 {
+		has, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(c), 0, 0, 0)
+		if err != nil {
+			break
+		}
+		f.LastCap = c
+		f.Bounding |= plan.CapSet(has) << c
+	}
+	return nil
+}
+
+// readSources looks at what is going to be mounted from the host.
+func (f *Facts) readSources(s *specs.Spec, bundle string) error {
+	f.Files = make(map[string]bool)
+	for i := range s.Mounts {
+		m := &s.Mounts[i]
+		if !isBind(m) {
+			continue
+		}
+		src := absolute(bundle, m.Source)
+		var st unix.Stat_t
+		if err := unix.Stat(src, &st); err != nil {
+			return fmt.Errorf("mount %s: open source %q: %w", m.Destination, src, err)
+		}
+		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+			f.Files[src] = true
+		}
+	}
+	return nil
+}
+
+// readHome looks the process's user up, unless HOME is given: exec(3)'s
+// callers expect it. The file is the image's: it is opened within its root.
+func (f *Facts) readHome(s *specs.Spec, bundle string) {
+	if s.Process == nil || s.Root == nil || hasEnv(s.Process.Env, "HOME") {
+		return
+	}
+	root, err := os.OpenRoot(absolute(bundle, s.Root.Path))
+	if err != nil {
+		return
+	}
+	defer root.Close()
+	data, err := root.ReadFile("etc/passwd")
+	if err != nil {
+		return
+	}
+	uid := strconv.FormatUint(uint64(s.Process.User.UID), 10)
+	for line := range strings.Lines(string(data)) {
+		if e := strings.Split(strings.TrimSpace(line), ":"); len(e) >= 6 && e[2] == uid {
+			f.Home = e[5]
+			return
+		}
+	}
+}
+
+func hasEnv(env []string, key string) bool {
+	for _, e := range env {
+		if strings.HasPrefix(e, key+"=") {
+			return true
+		}
+	}
+	return false
+}
+
+// startNofile guesses the soft limit on descriptors that this program was
+// started with. Go raises it to one below the hard limit for itself (package
+// syscall, rlimit.go), and restores it only for what os/exec starts: the
+// parent's is what it was.
+func startNofile() uint64 {
+	var own, parent unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &own) != nil || own.Cur != own.Max-1 {
+		return 0
+	}
+	if unix.Prlimit(os.Getppid(), unix.RLIMIT_NOFILE, nil, &parent) != nil || parent.Max != own.Max {
+		return min(1024, own.Max)
+	}
+	return parent.Cur
+}
+
+func absolute(bundle, p string) string {
+	if filepath.IsAbs(p) {
+		return filepath.Clean(p)
+	}
+	return filepath.Join(bundle, p)
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spec
+
+import (
+	"errors"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"vitro/host"
+)
+
+// idMaps are the maps of a new user namespace.
+type idMaps struct {
+	uid, gid   []host.Range
+	uidTool    string // newuidmap, where the kernel lets only it write the map
+	gidTool    string
+	keepGroups bool // setgroups(2) has to be forbidden
+}
+
+var errNoMaps = errors.New("compile config.json: linux.uidMappings and gidMappings are missing, for a new user namespace")
+
+// readMaps decides how the maps are written. The kernel lets an ordinary user
+// map one ID, its own, and only with setgroups(2) forbidden; for more there are
+// the setuid programs newuidmap(1) and newgidmap(1) (user_namespaces(7)).
+func readMaps(l *specs.Linux, f *Facts) (*idMaps, error) {
+	m := &idMaps{uid: ranges(l.UIDMappings), gid: ranges(l.GIDMappings)}
+	if len(m.uid) == 0 || len(m.gid) == 0 {
+		return nil, errNoMaps
+	}
+	if !own(m.uid, f.UID) && !f.Caps.Has(unix.CAP_SETUID) {
+		if m.uidTool = f.Newuidmap; m.uidTool == "" {
+			return nil, &MissingTool{"newuidmap"}
+		}
+	}
+	if f.Caps.Has(unix.CAP_SETGID) {
+		return m, nil
+	}
+	if own(m.gid, f.GID) {
+		m.keepGroups = true
+		return m, nil
+	}
+	if m.gidTool = f.Newgidmap; m.gidTool == "" {
+		return nil, &MissingTool{"newgidmap"}
+	}
+	return m, nil
+}
+
+// MissingTool is a program that a range of IDs can't be mapped without.
+type MissingTool struct{ Name string }
+
+func (e *MissingTool) Error() string { return "map IDs: " + e.Name + " is not installed" }
+
+// Hint says where to get it.
+func (e *MissingTool) Hint() string {
+	return "install the package uidmap (Debian, Ubuntu) or shadow-utils; or map a single ID, with no ranges"
+}
+
+// own reports whether the map is of one ID, the process's own.
+func own(m []host.Range, id int) bool {
+	return len(m) == 1 && m[0].Size == 1 && m[0].Host == uint32(id)
+}
+
+func ranges(ms []specs.LinuxIDMapping) []host.Range {
+	var out []host.Range
+	for _, m := range ms {
+		out = append(out, host.Range{Container: m.ContainerID, Host: m.HostID, Size: m.Size})
+	}
+	return out
+}
+
+// maps writes the maps, with the child waiting, and sets what of its limits
+// takes privileges outside of its namespace.
+func (c *compiler) maps() error {
+	if m := c.ns.user; m != nil {
+		if m.keepGroups {
+			c.plan.Add("the kernel's condition for a group map by an ordinary user: groups can't be dropped", &host.Write{Path: "/proc/$PID/setgroups", Value: "deny"})
+		}
+		c.plan.Add("which user outside each user inside is", &host.IDMap{Kind: "uid", Ranges: m.uid, Tool: m.uidTool})
+		c.plan.Add("which group outside each group inside is", &host.IDMap{Kind: "gid", Ranges: m.gid, Tool: m.gidTool})
+	}
+	return c.limits()
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spec
+
+import (
+	"fmt"
+	"slices"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"vitro/cgroup"
+	"vitro/host"
+	"vitro/plan"
+)
+
+// namespaces is linux.namespaces, understood.
+type namespaces struct {
+	flags uint64 // the new ones
+	join  []plan.Join
+	user  *idMaps // of a new user namespace
+}
+
+// new reports whether the container gets a namespace of its own, freshly made.
+func (n *namespaces) new(flag uint64) bool { return n.flags&flag != 0 }
+
+// private reports whether the namespace is not the host's: new or joined.
+func (n *namespaces) private(flag uint64) bool { return n.new(flag) || n.joined(flag) }
+
+func (n *namespaces) joined(flag uint64) bool {
+	return slices.ContainsFunc(n.join, func(j plan.Join) bool { return plan.NamespaceFlag(j.Kind) == flag })
+}
+
+// inUser reports whether the child works in a user namespace other than ours.
+func (n *namespaces) inUser() bool { return n.private(unix.CLONE_NEWUSER) }
+
+// kinds translates the specification's words into those of /proc/PID/ns.
+var kinds = [...]struct {
+	typ  specs.LinuxNamespaceType
+	kind string
+}{
+	{specs.UserNamespace, "user"}, // joined first: it owns the right to the others
+	{specs.PIDNamespace, "pid"},
+	{specs.NetworkNamespace, "net"},
+	{specs.IPCNamespace, "ipc"},
+	{specs.UTSNamespace, "uts"},
+	{specs.CgroupNamespace, "cgroup"},
+	{specs.TimeNamespace, "time"},
+	{specs.MountNamespace, "mnt"}, // joined last: paths change with it
+}
+
+// readNamespaces reads linux.namespaces, and orders what is to be joined.
+func readNamespaces(l *specs.Linux) (n namespaces, err error) {
+	for i, a := range l.Namespaces {
+		if !slices.ContainsFunc(kinds[:], func(k struct {
+			typ  specs.LinuxNamespaceType
+			kind string
+		}) bool {
+			return k.typ == a.Type
+		}) {
+			return n, fmt.Errorf("compile config.json: linux.namespaces: unknown type %q", a.Type)
+		}
+		for _, b := range l.Namespaces[:i] {
+			if a.Type == b.Type {
+				return n, fmt.Errorf("compile config.json: linux.namespaces: %q is there twice", a.Type)
+			}
+		}
+	}
+	for _, k := range kinds {
+		for _, ns := range l.Namespaces {
+			if ns.Type != k.typ {
+				continue
+			}
+			if ns.Path == "" {
+				n.flags |= plan.NamespaceFlag(k.kind)
+			} else {
+				n.join = append(n.join, plan.Join{Kind: k.kind, Handle: "ns-" + k.kind, Path: ns.Path})
+			}
+		}
+	}
+	if !n.new(unix.CLONE_NEWNS) {
+		return n, fmt.Errorf("compile config.json: linux.namespaces: without a new mount namespace the host's mounts would change")
+	}
+	return n, nil
+}
+
+// clone is the birth. The cgroup namespace is left for later: its root is the
+// cgroup that the process is in when it is made.
+func (c *compiler) clone() error {
+	for _, j := range c.ns.join {
+		c.plan.Add("the container shares this namespace", &host.Open{Path: j.Path, Flags: unix.O_RDONLY, As: j.Handle})
+	}
+	c.plan.Add("the container's first process, in namespaces of its own", &plan.Clone{
+		Flags: c.ns.flags &^ unix.CLONE_NEWCGROUP, Join: c.ns.join, Into: c.cgroups.Into,
+	})
+	return nil
+}
+
+// enter makes the child root of its namespaces, in its cgroup.
+func (c *compiler) enter() error {
+	c.plan.Append(c.cgroups.Join...)
+	if c.ns.inUser() {
+		c.plan.Add("root in the new user namespace: no more than an ordinary user outside", &plan.EnterIDs{
+			KeepGroups: c.ns.user != nil && c.ns.user.keepGroups || c.Facts.SetgroupsOff, Joined: c.ns.user == nil})
+	}
+	if c.ns.new(unix.CLONE_NEWCGROUP) {
+		c.plan.Add("from here on, the container's cgroup looks like the root of all", &plan.Unshare{Flags: unix.CLONE_NEWCGROUP})
+	}
+	c.plan.Add("a session and a keyring of its own: no signal of our terminal, none of our keys", &plan.Session{Keyring: true})
+	return nil
+}
+
+// setupCgroups has the container's cgroup decided. If its root is a user of
+// its own, the cgroup is that user's (/sys/kernel/cgroup/delegate).
+func (c *compiler) setupCgroups() (*cgroup.Setup, error) {
+	opt := cgroup.Options{Name: c.ID, All: c.AllCgroups, Shared: c.Shared}
+	if u := c.ns.user; u != nil && c.Facts.UID == 0 {
+		opt.Owner = &cgroup.Owner{UID: int(u.uid[0].Host), GID: int(u.gid[0].Host)}
+	}
+	res := c.linux.Resources
+	if res != nil && len(res.Devices) > 0 { // a list of rules goes without saying what the specification promises
+		all := *res
+		all.Devices = append(slices.Clone(res.Devices), cgroup.DefaultDevices()...)
+		res = &all
+	}
+	return c.Facts.Cgroups.Setup(c.linux.CgroupsPath, res, opt)
+}

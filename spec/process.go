@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spec
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"vitro/host"
+	"vitro/plan"
+)
+
+// rlimits are the resource limits by the specification's names, with those of prlimit(1).
+var rlimits = [...]struct {
+	typ, name string
+	num       int
+}{
+	{"RLIMIT_AS", "as", unix.RLIMIT_AS},
+	{"RLIMIT_CORE", "core", unix.RLIMIT_CORE},
+	{"RLIMIT_CPU", "cpu", unix.RLIMIT_CPU},
+	{"RLIMIT_DATA", "data", unix.RLIMIT_DATA},
+	{"RLIMIT_FSIZE", "fsize", unix.RLIMIT_FSIZE},
+	{"RLIMIT_LOCKS", "locks", unix.RLIMIT_LOCKS},
+	{"RLIMIT_MEMLOCK", "memlock", unix.RLIMIT_MEMLOCK},
+	{"RLIMIT_MSGQUEUE", "msgqueue", unix.RLIMIT_MSGQUEUE},
+	{"RLIMIT_NICE", "nice", unix.RLIMIT_NICE},
+	{"RLIMIT_NOFILE", "nofile", unix.RLIMIT_NOFILE},
+	{"RLIMIT_NPROC", "nproc", unix.RLIMIT_NPROC},
+	{"RLIMIT_RSS", "rss", unix.RLIMIT_RSS},
+	{"RLIMIT_RTPRIO", "rtprio", unix.RLIMIT_RTPRIO},
+	{"RLIMIT_RTTIME", "rttime", unix.RLIMIT_RTTIME},
+	{"RLIMIT_SIGPENDING", "sigpending", unix.RLIMIT_SIGPENDING},
+	{"RLIMIT_STACK", "stack", unix.RLIMIT_STACK},
+}
+
+// limits sets the limits of the process itself, from outside.
+func (c *compiler) limits() error {
+	nofile := false
+	for _, l := range c.proc.Rlimits {
+		i := slices.IndexFunc(rlimits[:], func(r struct {
+			typ, name string
+			num       int
+		}) bool {
+			return r.typ == l.Type
+		})
+		switch {
+		case i < 0:
+			return fmt.Errorf("compile config.json: process.rlimits: unknown type %q", l.Type)
+		case l.Soft > l.Hard:
+			return fmt.Errorf("compile config.json: process.rlimits: %s: soft limit %d is above the hard one, %d", l.Type, l.Soft, l.Hard)
+		}
+		nofile = nofile || l.Type == "RLIMIT_NOFILE"
+		c.plan.Add("a limit for each process: process.rlimits", &host.Rlimit{Name: rlimits[i].name, Type: rlimits[i].num, Soft: l.Soft, Hard: l.Hard})
+	}
+	if f := c.Facts; !nofile && f.Nofile != 0 {
+		c.plan.Add("the limit that we were started with: the Go runtime has raised it for itself", &host.Nofile{Soft: f.Nofile})
+	}
+	if adj := c.proc.OOMScoreAdj; adj != nil {
+		c.plan.Add("how soon the kernel ends it when memory runs out", &host.Write{Path: "/proc/$PID/oom_score_adj", Value: strconv.Itoa(*adj)})
+	}
+	return nil
+}
+
+// console gives the container its standard streams.
+func (c *compiler) console() error {
+	if !c.proc.Terminal {
+		if c.Stdio != [3]string{} {
+			c.plan.Add("the container's standard streams", &plan.Stdio{Handles: c.Stdio})
+		}
+		return nil
+	}
+	if !c.hasMount("/dev/pts") {
+		return errors.New("compile config.json: process.terminal: no devpts is mounted at /dev/pts")
+	}
+	con := &plan.Console{Pts: "/dev/pts", Target: "/dev/console", UID: c.proc.User.UID}
+	if s := c.proc.ConsoleSize; s != nil {
+		con.Rows, con.Cols = uint16(s.Height), uint16(s.Width)
+	}
+	c.plan.Add("a terminal of the container's own, so that ours is out of its reach", con)
+	return nil
+}
+
+// capSets reads process.capabilities. What we do not have we can't give: it is
+// left out, unless the container is in a user namespace, where root has it all.
+func (c *compiler) capSets() (bounding plan.CapSet, sets *plan.Capabilities, missing plan.CapSet) {
+	have := c.Facts.Bounding & c.Facts.Caps
+	if c.ns.inUser() {
+		have = c.Facts.Bounding | (plan.CapSet(1)<<(c.Facts.LastCap+1) - 1)
+	}
+	known := plan.CapSet(1)<<(c.Facts.LastCap+1) - 1
+	parse := func(names []string) (set plan.CapSet) {
+		for _, n := range names {
+			b, _ := plan.ParseCap(n) // unknown names are ignored, as by runc: a newer kernel's
+			set |= b & known
+		}
+		missing |= set &^ have
+		return set & have
+	}
+	caps := c.proc.Capabilities
+	if caps == nil {
+		caps = &specs.LinuxCapabilities{}
+	}
+	sets = &plan.Capabilities{
+		Effective: parse(caps.Effective), Permitted: parse(caps.Permitted),
+		Inheritable: parse(caps.Inheritable), Ambient: parse(caps.Ambient),
+	}
+	bounding = parse(caps.Bounding)
+	// The kernel's rules: ambient is a part of both, effective of permitted.
+	sets.Ambient &= sets.Permitted & sets.Inheritable
+	sets.Effective &= sets.Permitted
+	return bounding, sets, missing
+}
+
+// privileges takes from the child all that set-up needed and the container must not have.
+func (c *compiler) privileges() error {
+	umask := uint32(0o022)
+	if c.proc.User.Umask != nil {
+		umask = *c.proc.User.Umask
+	}
+	c.plan.Add("the mask for new files", &plan.Umask{Mask: umask})
+	filter, err := c.filter()
+	if err != nil {
+		return err
+	}
+	if c.proc.NoNewPrivileges {
+		c.plan.Add("no setuid program gives more than there is: process.noNewPrivileges", &plan.NoNewPrivs{})
+	} else if filter != nil {
+		c.plan.Add("system calls that no container needs; before the privilege to load it goes", filter)
+	}
+	bounding, sets, missing := c.capSets()
+	why := "capabilities that no program of the container can get back"
+	if missing != 0 {
+		why += fmt.Sprintf(" (left out, since this process doesn't have them: %s)", missing)
+	}
+	c.plan.Add(why, &plan.BoundingSet{Keep: bounding, Last: c.Facts.LastCap})
+	c.plan.Add("where the command starts", &plan.Chdir{Path: path.Clean("/" + c.proc.Cwd)})
+	u := c.proc.User
+	keep := c.ns.inUser() && (c.ns.user == nil || c.ns.user.keepGroups) || c.Facts.SetgroupsOff
+	if keep && len(u.AdditionalGids) > 0 {
+		return errors.New("compile config.json: process.user.additionalGids: this user namespace forbids setgroups(2)")
+	}
+	c.plan.Add("the user of the command, in its groups and in none of ours", &plan.User{UID: u.UID, GID: u.GID, Groups: u.AdditionalGids, KeepGroups: keep})
+	c.plan.Add("root's powers, in pieces: these are left", sets)
+	if c.Bound {
+		c.plan.Add("no container without somebody who looks after it", &plan.DieWith{})
+	}
+	c.plan.Add("no descriptor of ours gets into the container", &plan.CloseOthers{From: 3 + c.Preserve})
+	if c.proc.NoNewPrivileges && filter != nil {
+		c.plan.Add("system calls that no container needs; the last thing before the command", filter)
+	}
+	return nil
+}
+
+// exec is the end of the plan: the container's command.
+func (c *compiler) exec() error {
+	env := c.proc.Env
+	if !hasEnv(env, "HOME") {
+		home := c.Facts.Home
+		if home == "" {
+			home = "/"
+			if c.proc.User.UID == 0 {
+				home = "/root"
+			}
+		}
+		env = append(slices.Clone(env), "HOME="+home)
+	}
+	for _, s := range slices.Concat(env, c.proc.Args) {
+		if strings.ContainsRune(s, 0) {
+			return fmt.Errorf("compile config.json: process: %q holds a NUL byte", s)
+		}
+	}
+	c.plan.Add("the command becomes the process", &plan.Exec{
+		Paths: candidates(c.proc.Args[0], env), Args: c.proc.Args, Env: env, Cwd: path.Clean("/" + c.proc.Cwd)})
+	return nil
+}
+
+// candidates are the paths that a command may be at, as execvp(3) looks it up.
+func candidates(name string, env []string) []string {
+	if strings.Contains(name, "/") {
+		return []string{name}
+	}
+	dirs := "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	for _, e := range env {
+		if v, ok := strings.CutPrefix(e, "PATH="); ok {
+			dirs = v
+		}
+	}
+	var paths []string
+	for dir := range strings.SplitSeq(dirs, ":") {
+		if !path.IsAbs(dir) {
+			continue // "." in PATH: what runs would depend on where
+		}
+		paths = append(paths, path.Join(dir, name))
+	}
+	if len(paths) == 0 {
+		return []string{"/" + name}
+	}
+	return paths
+}
+
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
