@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package network_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"vitro/network"
+	"vitro/plan"
+)
+
+const inNetns = "VITRO_TEST_NETNS"
+
+// fresh runs the rest of the test in a new process that has a network namespace
+// of its own, and as an ordinary user a user namespace too. The caller returns
+// if it says false.
+func fresh(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv(inNetns) == t.Name() {
+		return true
+	}
+	os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
+	for _, tool := range []string{"ip", "nft", "ping", "nsenter", "flock"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("needs %s", tool)
+		}
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=60s")
+	cmd.Env = append(os.Environ(), inNetns+"="+t.Name())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	if os.Getuid() != 0 {
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
+	}
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, fs.ErrPermission) {
+		t.Skipf("needs CAP_SYS_ADMIN, or user namespaces for ordinary users: %v", err)
+	}
+	t.Logf("%s", out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return false
+}
+
+// sh runs a shell script and returns what it prints.
+func sh(t *testing.T, script string) string {
+	t.Helper()
+	cmd := exec.Command("sh", "-euc", script)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s%s", script, err, out, stderr.Bytes())
+	}
+	return string(out)
+}
+
+// process starts a process in a network namespace of its own, and returns its
+// PID. It ends with the test.
+func process(t *testing.T) int {
+	t.Helper()
+	pid, end := start(t)
+	t.Cleanup(end)
+	return pid
+}
+
+func start(t *testing.T) (int, func()) {
+	t.Helper()
+	cmd := exec.Command("cat")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	sh(t, fmt.Sprintf("nsenter -t %d -n ip link set lo up", cmd.Process.Pid))
+	return cmd.Process.Pid, sync.OnceFunc(func() { in.Close(); cmd.Wait() })
+}
+
+// world makes a process that stands for another host, behind an uplink.
+func world(t *testing.T) (pid int) {
+	t.Helper()
+	pid = process(t)
+	sh(t, fmt.Sprintf(`
+ip link set lo up
+ip link add uplink mtu 1400 type veth peer name eth0 mtu 1400 netns %[1]d
+ip addr add 192.0.2.1/24 dev uplink
+ip link set uplink up
+nsenter -t %[1]d -n ip addr add 192.0.2.2/24 dev eth0
+nsenter -t %[1]d -n ip link set eth0 up
+ip route add default via 192.0.2.2
+`, pid))
+	return pid
+}
+
+// ping reports whether the process gets an answer from the address within some
+// seconds: how soon a port of a bridge comes up depends on the kernel's queue.
+func ping(pid int, addr string, seconds int) bool {
+	return exec.Command("nsenter", "-t", fmt.Sprint(pid), "-n", "ping", "-n", "-q", "-c1", "-i0.2", fmt.Sprintf("-w%d", seconds), addr).Run() == nil
+}
+
+const long = 10
+
+// machine is all that could be left behind, as the system's own tools show it:
+// what is configured, not whether a carrier has been noticed yet.
+func machine(t *testing.T, state string) string {
+	t.Helper()
+	var links []struct {
+		Ifname, Master, Address string
+		Flags                   []string
+		MTU                     int
+	}
+	if err := json.Unmarshal([]byte(sh(t, "ip -j link")), &links); err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, l := range links {
+		fmt.Fprintf(&b, "%s %s mtu %d master %q up %t\n", l.Ifname, l.Address, l.MTU, l.Master, slices.Contains(l.Flags, "UP"))
+	}
+	return b.String() + sh(t, "ip -4 addr | sed '/^[0-9]/d'; ip -4 route show table all | sed 's/ linkdown//'; nft list ruleset; cat /proc/sys/net/ipv4/ip_forward; find "+plan.Quote(state)+" -printf '%p %l\n' | sort")
+}
+
+// shared is the part of it that containers share.
+func shared(t *testing.T) string {
+	t.Helper()
+	return sh(t, "ip -d link show vitro0 | sed 's/^[0-9]*//; s/ state [A-Z]*//; s/,LOWER_UP//; s/NO-CARRIER,//; s/gc_timer.*//; s/designated_root.*//; s/_timer *[0-9.]*//g'; ip -4 addr show vitro0 | tail -n +2; nft list ruleset; cat /proc/sys/net/ipv4/ip_forward")
+}
+
+func attach(t *testing.T, state, id string) network.Attachment {
+	t.Helper()
+	f, err := network.Read(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := f.Plan(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func steps(a network.Attachment) []plan.Host {
+	var hosts []plan.Host
+	for _, s := range slices.Concat(a.Before, a.After) {
+		hosts = append(hosts, s.Action.(plan.Host))
+	}
+	return hosts
+}
+
+// do runs the first n of the steps, all for -1.
+func do(t *testing.T, a network.Attachment, pid, n int) {
+	t.Helper()
+	env := &plan.Env{Pid: pid, Handles: map[string]int{}}
+	for i, s := range steps(a) {
+		if i == n {
+			return
+		}
+		if err := s.Do(env); err != nil {
+			t.Fatalf("%s: %v", s.Line(), err)
+		}
+	}
+}
+
+// undo does what a later process does with the undo list that it finds.
+func undo(t *testing.T, a network.Attachment, n int) {
+	t.Helper()
+	list := steps(a)
+	if n >= 0 {
+		list = list[:n]
+	}
+	for _, s := range slices.Backward(list) {
+		u := s.Undo()
+		if u == nil {
+			continue
+		}
+		text, err := json.Marshal(u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back := network.Actions(u.Verb())
+		if err := json.Unmarshal(text, back); err != nil {
+			t.Fatal(err)
+		}
+		if err := back.Do(&plan.Env{}); err != nil {
+			t.Fatalf("%s: %v", back.Line(), err)
+		}
+	}
+}
+
+const (
+	id1 = "0e9d76e79b912e8f5c099bac4ae5ab03cde1ae3cc91f9cec3d02cf50fef2032f"
+	id2 = "d7f204dbd9ba0f505c099bac4ae5ab03cde1ae3cc91f9cec3d02cf50fef2032f"
+)
