@@ -102,7 +102,7 @@ func (s *Store) Create(id string) (*Container, error) {
 		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX)
 	}
 	if err == nil {
-		err = os.Chmod(tmp, 0o711)
+		err = os.Chmod(tmp, 0o700)
 	}
 	if err == nil {
 		err = unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, dir, unix.RENAME_NOREPLACE)
@@ -213,22 +213,17 @@ func (s *Store) lockless(dir string) error {
 
 // killLeft ends a container that has outlived its maker, and waits for it.
 func killLeft(dir string) error {
-	data, err := os.ReadFile(dir + "/process")
-	if errors.Is(err, fs.ErrNotExist) {
+	pid, ok := living(dir)
+	if !ok {
 		return nil
 	}
-	f := strings.Fields(string(data))
-	if err != nil || len(f) != 3 || f[2] != bootID() {
-		return err
-	}
-	pid, _ := strconv.Atoi(f[0])
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return nil // gone
 	}
 	defer unix.Close(fd)
-	if start, err := startTime(pid); err != nil || strconv.FormatUint(start, 10) != f[1] {
-		return nil // another process's PID by now
+	if again, ok := living(dir); !ok || again != pid {
+		return nil // another process has got the PID meanwhile
 	}
 	_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 	_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
@@ -251,4 +246,47 @@ func startTime(pid int) (uint64, error) {
 func bootID() string {
 	data, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(data))
+}
+
+// Pid is the first process of a running container, by the container's ID, the
+// beginning of it, or its name.
+func (s *Store) Pid(name string) (int, error) {
+	entries, err := os.ReadDir(s.Root)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	var found []string
+	for _, e := range entries {
+		own, _ := os.ReadFile(filepath.Join(s.Root, e.Name(), "name"))
+		if e.Name() == name || strings.TrimSpace(string(own)) == name {
+			found = []string{e.Name()}
+			break
+		}
+		if name != "" && strings.HasPrefix(e.Name(), name) {
+			found = append(found, e.Name())
+		}
+	}
+	switch {
+	case len(found) == 0:
+		return 0, fmt.Errorf("find container %q: %w", name, fs.ErrNotExist)
+	case len(found) > 1:
+		return 0, fmt.Errorf("find container %q: %d containers begin so", name, len(found))
+	}
+	pid, ok := living(filepath.Join(s.Root, found[0]))
+	if !ok {
+		return 0, fmt.Errorf("find container %q: it does not run", name)
+	}
+	return pid, nil
+}
+
+// living is the process that the folder names, if it is still that one.
+func living(dir string) (int, bool) {
+	data, err := os.ReadFile(dir + "/process")
+	f := strings.Fields(string(data))
+	if err != nil || len(f) != 3 || f[2] != bootID() {
+		return 0, false
+	}
+	pid, _ := strconv.Atoi(f[0])
+	start, err := startTime(pid)
+	return pid, err == nil && strconv.FormatUint(start, 10) == f[1]
 }

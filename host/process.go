@@ -3,7 +3,9 @@
 package host
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"strconv"
@@ -103,15 +105,30 @@ func (a *Rlimit) Do(e *plan.Env) error {
 // It is not in the undo list, which is a file in it: who undoes the list
 // removes the folder.
 type Folder struct {
-	Path string `json:"path"`
+	Path string      `json:"path"`
+	Mode os.FileMode `json:"mode,omitempty"` // 0: 0700
 }
 
-func (a *Folder) Verb() string       { return "folder" }
-func (a *Folder) Line() string       { return "mkdir -p " + a.Path }
-func (a *Folder) Undo() plan.Host    { return nil }
-func (a *Folder) Do(*plan.Env) error { return os.MkdirAll(a.Path, 0o711) }
+func (a *Folder) mode() os.FileMode {
+	if a.Mode == 0 {
+		return 0o700 // a setuid program in it is not for the host's users (CVE-2021-41091)
+	}
+	return a.Mode
+}
+
+func (a *Folder) Verb() string    { return "folder" }
+func (a *Folder) Line() string    { return "mkdir -p " + a.Path }
+func (a *Folder) Undo() plan.Host { return nil }
+func (a *Folder) Do(*plan.Env) error {
+	err := os.Mkdir(a.Path, a.mode())
+	if errors.Is(err, fs.ErrExist) {
+		err = nil
+	}
+	return err
+}
+
 func (a *Folder) Shell(s *plan.Script) {
-	s.Run("mkdir -p -m 711 %s", plan.Quote(a.Path))
+	s.Run("mkdir -p -m %o %s", a.mode(), plan.Quote(a.Path))
 	(&Remove{Path: a.Path}).Shell(s.Undoing())
 }
 

@@ -129,47 +129,57 @@ type Streams struct {
 // Names of the handles.
 var names = [3]string{"stdin", "stdout", "stderr"}
 
-// Open makes the streams ready, and returns the handles that the plan is to put
-// in their places.
-func (s *Streams) Open() (handles [3]string, err error) {
-	s.handles = make(map[string]int)
+// Names are the handles that the plan is to put in the streams' places; empty
+// ones are inherited.
+func (s *Streams) Names() (handles [3]string) {
 	if s.Terminal {
-		return handles, nil
-	}
-	if !s.Interactive {
-		null, err := os.Open(os.DevNull)
-		if err != nil {
-			return handles, err
-		}
-		s.give(0, null, &handles)
+		return handles
 	}
 	for fd := range 3 {
-		if handles[fd] == "" && !s.Inherit && isTerminal(fd) {
-			if err := s.pipe(fd, &handles); err != nil {
-				return handles, err
+		if fd == 0 && !s.Interactive || !s.Inherit && isTerminal(fd) {
+			handles[fd] = names[fd]
+		}
+	}
+	return handles
+}
+
+// Open opens what Names has named.
+func (s *Streams) Open() error {
+	s.handles = make(map[string]int)
+	for fd, name := range s.Names() {
+		switch {
+		case name == "":
+		case fd == 0 && !s.Interactive:
+			null, err := os.Open(os.DevNull)
+			if err != nil {
+				return err
+			}
+			s.give(0, null)
+		default:
+			if err := s.pipe(fd); err != nil {
+				return err
 			}
 		}
 	}
-	return handles, nil
+	return nil
 }
 
-func (s *Streams) give(fd int, f *os.File, handles *[3]string) {
-	handles[fd] = names[fd]
+func (s *Streams) give(fd int, f *os.File) {
 	s.handles[names[fd]] = int(f.Fd())
 	s.theirs = append(s.theirs, f)
 }
 
-func (s *Streams) pipe(fd int, handles *[3]string) error {
+func (s *Streams) pipe(fd int) error {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err
 	}
 	if fd == 0 {
-		s.give(fd, r, handles)
+		s.give(fd, r)
 		go func() { _, _ = io.Copy(w, os.Stdin); w.Close() }()
 		return nil
 	}
-	s.give(fd, w, handles)
+	s.give(fd, w)
 	s.ours = append(s.ours, r)
 	out := []*os.File{1: os.Stdout, 2: os.Stderr}[fd]
 	s.copies.Add(1)

@@ -319,9 +319,40 @@ type SetRoot struct {
 func (a *SetRoot) Verb() string    { return "root" }
 func (a *SetRoot) Line() string    { return "attach the root to " + a.At }
 func (a *SetRoot) Shell(s *Script) {}
+func (a *SetRoot) Lower(asm *Asm)  { moveMount(asm, asm.Use("/"), AtFDCWD, a.At) }
 
-func (a *SetRoot) Lower(asm *Asm) {
-	moveMount(asm, asm.Use("/"), AtFDCWD, a.At)
+// Scratch puts a tmpfs on a place in the host's tree, in the child's own mount
+// namespace, with the folders upper and work in it: for an overlay whose
+// changes are to stay in memory, or can't be on the disk.
+type Scratch struct {
+	At   string `json:"at"`
+	Size string `json:"size,omitempty"` // as tmpfs(5) has it; empty: half of the memory
+}
+
+func (a *Scratch) Verb() string { return "scratch" }
+func (a *Scratch) Line() string { return "mount -t tmpfs" + a.option() + " tmpfs " + Quote(a.At) }
+func (a *Scratch) option() string {
+	if a.Size == "" {
+		return ""
+	}
+	return " -o size=" + a.Size
+}
+
+func (a *Scratch) Shell(s *Script) {
+	s.Run("%s", a.Line())
+	s.Run("mkdir %s", Quote(a.At+"/upper", a.At+"/work"))
+}
+
+func (a *Scratch) Lower(asm *Asm) {
+	fs := fsOpen(asm, "tmpfs", "tmpfs")
+	if a.Size != "" {
+		fsOption(asm, fs, "size="+a.Size)
+	}
+	fsOption(asm, fs, "mode=0711")
+	mnt := fsMount(asm, fs, 0)
+	asm.Do(SysMkdirat, mnt, Str("upper"), Num(0o755, "0755"))
+	asm.Do(SysMkdirat, mnt, Str("work"), Num(0o755, "0755"))
+	moveMount(asm, mnt, AtFDCWD, a.At)
 }
 
 func moveMount(asm *Asm, mount, dir Arg, p string) {

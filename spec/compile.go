@@ -291,5 +291,8 @@ func (c *compiler) filter() (*plan.Seccomp, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile config.json: linux.seccomp: %w", err)
 	}
+	if f == nil {
+		return nil, nil // the section says nothing
+	}
 	return &plan.Seccomp{Filter: f.Bytes(), Flags: f.Flags, Count: len(f.Prog)}, nil
 }

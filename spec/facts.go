@@ -42,12 +42,9 @@ type Facts struct {
 	Home string
 }
 
-// Append reports whether overlay takes its layers one by one: since Linux 6.7
+// OverlayAppend reports whether overlay takes its layers one by one: since Linux 6.7
 // (Documentation/filesystems/overlayfs.rst).
-func (f *Facts) overlayAppend() bool { return f.Major > 6 || f.Major == 6 && f.Minor >= 7 }
-
-// privileged reports whether we are root in the initial user namespace, more or less.
-func (f *Facts) privileged() bool { return !f.InUserNS && f.Caps.Has(unix.CAP_SYS_ADMIN) }
+func (f *Facts) OverlayAppend() bool { return f.Major > 6 || f.Major == 6 && f.Minor >= 7 }
 
 // ReadFacts finds out what Compile has to know for a container of this
 // config.json. It fails where a bind mount's source is missing, or the kernel too old.

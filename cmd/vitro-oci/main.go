@@ -8,7 +8,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -53,28 +52,12 @@ type invocation struct {
 func main() {
 	code, err := command(os.Args[1:], os.Stdout)
 	if err != nil {
-		report(os.Stderr, err)
+		run.Report(os.Stderr, "vitro-oci", err)
 		if code == 0 {
 			code = 1
 		}
 	}
 	os.Exit(code)
-}
-
-// report prints an error, where in the plan it was, and what to do.
-func report(w io.Writer, err error) {
-	fmt.Fprintln(w, "vitro-oci: error:", err)
-	var f *run.Fault
-	if errors.As(err, &f) {
-		fmt.Fprintln(w, "vitro-oci:", f.Detail())
-		if f.Cause != "" {
-			fmt.Fprintln(w, "vitro-oci: cause:", f.Cause)
-		}
-	}
-	var h interface{ Hint() string }
-	if errors.As(err, &h) && h.Hint() != "" {
-		fmt.Fprintln(w, "vitro-oci: hint:", h.Hint())
-	}
 }
 
 // options are the flags, with whether they take a value. The global ones come first.

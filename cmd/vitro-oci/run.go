@@ -54,12 +54,8 @@ func runContainer(inv *invocation) (int, error) {
 		return 1, err
 	}
 	streams := &monitor.Streams{Terminal: config.Process != nil && config.Process.Terminal, Interactive: true, Inherit: true}
-	handles, err := streams.Open()
-	if err != nil {
-		return 1, err
-	}
 	p, err := spec.Compile(&spec.Request{
-		ID: inv.args[0], Spec: config, Facts: facts, Title: inv.args[0], Bundle: bundle, Stdio: handles, Bound: true, Preserve: preserve,
+		ID: inv.args[0], Spec: config, Facts: facts, Title: inv.args[0], Bundle: bundle, Stdio: streams.Names(), Bound: true, Preserve: preserve,
 	})
 	if err != nil {
 		return 1, err
@@ -70,6 +66,9 @@ func runContainer(inv *invocation) (int, error) {
 	}
 	c, err := store.Create(inv.args[0])
 	if err != nil {
+		return 1, err
+	}
+	if err := streams.Open(); err != nil {
 		return 1, err
 	}
 	job := monitor.Job{Plan: p.Plan, Container: c, Cgroups: p.Cgroups, Streams: streams}

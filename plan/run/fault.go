@@ -14,13 +14,13 @@ import (
 // A Fault is a step that failed: what was attempted, the kernel's answer, and
 // what is usually the cause.
 type Fault struct {
-	Step  plan.Step
-	Index int    // in the plan, from 0
-	Of    int    // how many steps the plan has
-	Call  string // the system call, as strace(1) shows it; empty for host steps
-	Err   error  // the kernel's answer
-	Cause string // why it usually is so; may be empty
-	Hint  string // what to do about it; may be empty
+	Step   plan.Step
+	Index  int    // in the plan, from 0
+	Of     int    // how many steps the plan has
+	Call   string // the system call, as strace(1) shows it; empty for host steps
+	Err    error  // the kernel's answer
+	Cause  string // why it usually is so; may be empty
+	Remedy string // what to do about it; may be empty: see Hint
 }
 
 // Error says what was attempted and what the kernel said.

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	units "github.com/docker/go-units"
+	"github.com/spf13/cobra"
+
+	"vitro/engine"
+	"vitro/image"
+)
+
+// open is a file, or standard input for "-" and nothing. What a person would
+// have to type an archive into is refused.
+func open(name string) (io.ReadCloser, error) {
+	if name != "" && name != "-" {
+		return os.Open(name)
+	}
+	if isTerminal(0) {
+		return nil, &engine.Error{Err: errors.New("read archive: the input is a terminal"), Text: "give a file with -i, or pipe an archive in"}
+	}
+	return io.NopCloser(os.Stdin), nil
+}
+
+func loadCommand(a *app) *cobra.Command {
+	var file string
+	var quiet bool
+	c := &cobra.Command{
+		Use:     "load [-i FILE]",
+		Short:   "load images from an archive, as docker save and skopeo write them",
+		Example: "  docker save debian | vitro load\n  vitro load -i debian.tar",
+		Args:    cobra.NoArgs,
+	}
+	c.Flags().StringVarP(&file, "input", "i", "", "the archive; - is standard input")
+	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "print nothing but errors")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		e, err := a.engine()
+		if err != nil {
+			return err
+		}
+		in, err := open(file)
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		e.Images.Progress = skipped
+		imgs, err := e.Images.Load(c.Context(), in)
+		if err != nil {
+			return err
+		}
+		for _, img := range imgs {
+			if quiet {
+				continue
+			}
+			if len(img.Refs) == 0 {
+				fmt.Println("Loaded image ID:", img.ID)
+			}
+			for _, ref := range img.Refs {
+				fmt.Println("Loaded image:", ref)
+			}
+		}
+		return nil
+	}
+	return c
+}
+
+// skipped tells of device nodes that an ordinary user can't have.
+func skipped(ev image.Event) {
+	for _, name := range ev.Skipped {
+		fmt.Fprintf(os.Stderr, "vitro: warning: left out device node %s: an ordinary user can't make one\n", name)
+	}
+}
+
+func importCommand(a *app) *cobra.Command {
+	var o image.ImportOptions
+	c := &cobra.Command{
+		Use:     "import [-c CHANGE] FILE|- [NAME[:TAG]]",
+		Short:   "make an image of a root file system's tar archive",
+		Example: "  tar c -C rootfs . | vitro import - mine\n  vitro import -c 'CMD [\"sh\"]' rootfs.tar mine:1",
+		Args:    cobra.RangeArgs(1, 2),
+	}
+	c.Flags().StringArrayVarP(&o.Changes, "change", "c", nil, "an instruction for the image: CMD, ENTRYPOINT, ENV, WORKDIR, USER, EXPOSE, VOLUME, LABEL, STOPSIGNAL")
+	c.Flags().StringVarP(&o.Message, "message", "m", "", "a comment in the image's history")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		e, err := a.engine()
+		if err != nil {
+			return err
+		}
+		var ref image.Reference
+		if len(args) == 2 {
+			if ref, err = image.ParseReference(args[1]); err != nil {
+				return err
+			}
+		}
+		in, err := open(args[0])
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		e.Images.Progress = skipped
+		img, err := e.Images.Import(c.Context(), in, ref, o)
+		if err != nil {
+			return err
+		}
+		fmt.Println(img.ID)
+		return nil
+	}
+	return c
+}
+
+func imagesCommand(a *app) *cobra.Command {
+	var quiet, long bool
+	c := &cobra.Command{Use: "images", Short: "list images", Args: cobra.NoArgs}
+	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "print IDs only")
+	c.Flags().BoolVar(&long, "no-trunc", false, "print whole IDs")
+	c.RunE = func(*cobra.Command, []string) error {
+		e, err := a.engine()
+		if err != nil {
+			return err
+		}
+		imgs, err := e.Images.List()
+		if err != nil {
+			return err
+		}
+		w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
+		if !quiet {
+			fmt.Fprintln(w, "REPOSITORY\tTAG\tIMAGE ID\tCREATED\tSIZE")
+		}
+		for _, img := range imgs {
+			row(w, img, quiet, long)
+		}
+		return w.Flush()
+	}
+	return c
+}
+
+// row prints an image once for each of its names, as Docker does.
+func row(w io.Writer, img image.Image, quiet, long bool) {
+	id := string(img.ID)
+	if !long {
+		id = img.ID.Hex()[:12]
+	}
+	if quiet {
+		fmt.Fprintln(w, id)
+		return
+	}
+	created := "N/A"
+	if !img.Created.IsZero() {
+		created = units.HumanDuration(time.Since(img.Created)) + " ago"
+	}
+	refs := img.Refs
+	if len(refs) == 0 {
+		refs = []string{"<none>"}
+	}
+	for _, ref := range refs {
+		repo, tag := "<none>", "<none>"
+		if r, err := image.ParseReference(ref); err == nil {
+			repo = r.FamiliarName()
+			if r.Tag != "" {
+				tag = r.Tag
+			}
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", repo, tag, id, created, units.HumanSizeWithPrecision(float64(img.Size), 3))
+	}
+}
+
+func rmiCommand(a *app) *cobra.Command {
+	var force bool
+	c := &cobra.Command{Use: "rmi [-f] IMAGE [IMAGE...]", Short: "remove images", Args: cobra.MinimumNArgs(1)}
+	c.Flags().BoolVarP(&force, "force", "f", false, "remove all names of an ID; no error if there is no such image")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		e, err := a.engine()
+		if err != nil {
+			return err
+		}
+		return errors.Join(removeAll(c.Context(), e, args, force)...)
+	}
+	return c
+}
+
+func removeAll(_ context.Context, e *engine.Engine, names []string, force bool) (errs []error) {
+	for _, name := range names {
+		res, err := e.RemoveImage(name, force)
+		for _, u := range res.Untagged {
+			fmt.Println("Untagged:", u)
+		}
+		for _, d := range res.Deleted {
+			fmt.Println("Deleted:", d)
+		}
+		var none *image.NotFoundError
+		if err != nil && !(force && errors.As(err, &none)) {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}

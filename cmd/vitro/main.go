@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command vitro is the container engine for people: Docker's verbs and flags,
+// without a daemon, and with every step of a container open to view.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"vitro/engine"
+	"vitro/plan/run"
+)
+
+// version is the engine's.
+const version = "0.1.0"
+
+// commands is the table of commands, a file for each.
+var commands = [...]func(*app) *cobra.Command{
+	runCommand, explainCommand, loadCommand, importCommand, imagesCommand, rmiCommand, systemCommand,
+}
+
+// app is what the commands share.
+type app struct {
+	root string // --root
+	code int    // the exit status, if there is no error
+}
+
+func (a *app) engine() (*engine.Engine, error) { return engine.Open(a.root) }
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == engine.HelperVerb {
+		err := engine.AwaitMaps()
+		if err == nil {
+			err = engine.Helper(os.Args[2:])
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	a := &app{}
+	if err := a.command().Execute(); err != nil {
+		run.Report(os.Stderr, "vitro", err)
+		a.code = run.ExitCode(err)
+	}
+	os.Exit(a.code)
+}
+
+func (a *app) command() *cobra.Command {
+	c := &cobra.Command{
+		Use:           "vitro",
+		Short:         "containers, in glass: a container engine that shows each step",
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	c.SetVersionTemplate("vitro version {{.Version}}\n")
+	c.PersistentFlags().StringVar(&a.root, "root", "", "folder for images and containers (default /var/lib/vitro, or ~/.local/share/vitro)")
+	for _, mk := range commands {
+		c.AddCommand(mk(a))
+	}
+	return c
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package engine is what the verbs of the command line do: it turns flags and
+// images into a config.json, and has it compiled and run.
+//
+// The words that users know mean what they mean in Docker:
+//
+//	image      layers and a configuration, kept by package image
+//	container  a process in namespaces of its own, with a root file system made of an image
+//	plan       all that is done to make a container, as data (package plan)
+//	network    a bridge that containers are plugged into (package network)
+//
+// Nothing here knows how a container is isolated. That is package spec's.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"vitro/container"
+	"vitro/image"
+	"vitro/image/layer"
+	"vitro/network"
+	"vitro/rootfs"
+)
+
+// An Engine is the images and containers of one user on one machine.
+type Engine struct {
+	Dir        string // where all of it is kept
+	Images     *image.Store
+	Containers *container.Store
+
+	root bool    // we are root in the initial user namespace, or in one with all IDs
+	maps *idMaps // an ordinary user's
+}
+
+// Open finds the folder for this user: /var/lib/vitro, $XDG_DATA_HOME/vitro or
+// ~/.local/share/vitro; dir overrides it. Nothing is made yet.
+func Open(dir string) (*Engine, error) {
+	e := &Engine{Dir: dir, root: os.Geteuid() == 0}
+	if e.Dir == "" {
+		var err error
+		if e.Dir, err = defaultDir(); err != nil {
+			return nil, err
+		}
+	}
+	e.Images = &image.Store{Root: e.Dir}
+	e.Containers = &container.Store{Root: filepath.Join(e.Dir, "containers"), RemoveAll: rootfs.Remove}
+	e.Containers.Undo = append(e.Containers.Undo, network.Actions)
+	inNS := inUserNS()
+	if !e.root || inNS {
+		// Overlay marks its files otherwise in a user namespace.
+		e.Images.Options = layer.Options{UserXattr: true, IgnoreDevices: true}
+	}
+	if !e.root {
+		maps, err := ownMaps()
+		if err != nil {
+			return nil, err
+		}
+		e.maps = maps
+		if maps.single() {
+			e.Images.Options.DropOwner = true
+		} else {
+			e.Images.Unpack = e.unpack
+			e.Images.RemoveAll = e.removeAll
+			e.Containers.RemoveAll = e.removeAll
+		}
+	}
+	return e, nil
+}
+
+func defaultDir() (string, error) {
+	if os.Geteuid() == 0 {
+		return "/var/lib/vitro", nil
+	}
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "vitro"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("find a folder for images and containers: %w (set HOME, or give --root DIR)", err)
+	}
+	return filepath.Join(home, ".local/share/vitro"), nil
+}
+
+// Sweep takes back what containers have left whose makers died.
+func (e *Engine) Sweep() error { return e.Containers.Sweep() }
+
+// Image finds an image; "busybox" is made of the host's if there is none.
+func (e *Engine) Image(ctx context.Context, name string) (image.Image, error) {
+	img, err := e.Images.Get(name)
+	var none *image.NotFoundError
+	if errors.As(err, &none) && image.Builtin(name) {
+		return e.Images.EnsureBusybox(ctx)
+	}
+	return img, err
+}
+
+// An Error is an error with a hint: what the user could do about it.
+type Error struct {
+	Err  error
+	Text string
+}
+
+func (e *Error) Error() string { return e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }
+
+// Hint says what to do.
+func (e *Error) Hint() string { return e.Text }
+
+func hint(err error, format string, args ...any) error {
+	return &Error{Err: err, Text: fmt.Sprintf(format, args...)}
+}

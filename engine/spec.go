@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"vitro/image"
+)
+
+// draft is a config.json in the making, and what it is made of.
+type draft struct {
+	*Flags
+	e      *Engine
+	id     string
+	dir    string // the container's folder
+	image  *image.Config
+	layers []string // to look users up in
+	maps   *idMaps  // of a new user namespace; nil: the host's users
+	spec   *specs.Spec
+	caps   capChoice
+}
+
+// defaultPath is Docker's, where the image has none.
+const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// chapters are the parts of a config.json, each read from the flags and the image.
+var chapters = [...]func(*draft) error{
+	(*draft).command,
+	(*draft).user,
+	(*draft).environment,
+	(*draft).namespaces,
+	(*draft).mounts,
+	(*draft).limits,
+	(*draft).security,
+	(*draft).devices,
+}
+
+// write makes the config.json.
+func (d *draft) write() error {
+	d.spec = &specs.Spec{
+		Version:  specs.Version,
+		Root:     &specs.Root{Path: "rootfs", Readonly: d.ReadOnly},
+		Hostname: d.hostname(), Domainname: d.Domainname,
+		Process: &specs.Process{Terminal: d.Terminal, Cwd: "/"},
+		Linux:   &specs.Linux{Sysctl: d.Sysctl},
+	}
+	for _, chapter := range chapters {
+		if err := chapter(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *draft) hostname() string {
+	switch {
+	case d.UTS == "host":
+		return ""
+	case d.Hostname != "":
+		return d.Hostname
+	case d.Network == "host":
+		return hostHostname()
+	}
+	return d.id[:12]
+}
+
+// command puts entrypoint and command together, as Docker does: an entrypoint
+// on the command line drops the image's command.
+func (d *draft) command() error {
+	p := d.spec.Process
+	entry, cmd := d.image.Entrypoint, d.image.Cmd
+	if d.EntrypointSet {
+		entry, cmd = nil, nil
+		if d.Entrypoint != "" {
+			entry = []string{d.Entrypoint}
+		}
+	}
+	if len(d.Command) > 0 {
+		cmd = d.Command
+	}
+	p.Args = slices.Concat(entry, cmd)
+	if len(p.Args) == 0 {
+		return hint(errors.New("run container: no command"), "the image names none: give one after it")
+	}
+	if d.Init {
+		p.Args = append([]string{initPath, "--"}, p.Args...)
+	}
+	p.Cwd = "/"
+	if dir := d.image.WorkingDir; dir != "" {
+		p.Cwd = path.Clean("/" + dir)
+	}
+	if d.Workdir != "" {
+		if !path.IsAbs(d.Workdir) {
+			return fmt.Errorf("use %q as working directory: not an absolute path", d.Workdir)
+		}
+		p.Cwd = path.Clean(d.Workdir)
+	}
+	return nil
+}
+
+// environment is the image's, under the flags'. Nothing of our own gets in.
+func (d *draft) environment() error {
+	p := d.spec.Process
+	env := []string{defaultPath}
+	if d.Terminal {
+		env = append(env, "TERM=xterm")
+	}
+	if d.spec.Hostname != "" {
+		env = append(env, "HOSTNAME="+d.spec.Hostname)
+	}
+	env = merge(env, d.image.Env)
+	files, err := readEnvFiles(d.EnvFiles)
+	if err != nil {
+		return err
+	}
+	flags, err := readEnv(d.Env)
+	if err != nil {
+		return err
+	}
+	p.Env = merge(merge(env, files), flags)
+	if !slices.ContainsFunc(p.Env, func(e string) bool { return strings.HasPrefix(e, "HOME=") }) {
+		p.Env = append(p.Env, "HOME="+d.home(p.User.UID))
+	}
+	return nil
+}
+
+// namespaceFlags are the kinds of namespaces by their flags, with what the
+// flag's absence means.
+var namespaceFlags = [...]struct {
+	typ  specs.LinuxNamespaceType
+	kind string // in /proc/PID/ns
+	name string // of the flag
+	flag func(*Flags) string
+	host bool // shared with the host if nothing is said
+}{
+	{specs.PIDNamespace, "pid", "pid", func(f *Flags) string { return f.PID }, false},
+	{specs.NetworkNamespace, "net", "network", func(f *Flags) string { return f.Network }, false},
+	{specs.IPCNamespace, "ipc", "ipc", func(f *Flags) string { return f.IPC }, false},
+	{specs.UTSNamespace, "uts", "uts", func(f *Flags) string { return f.UTS }, false},
+	{specs.CgroupNamespace, "cgroup", "cgroupns", func(f *Flags) string { return f.Cgroupns }, false},
+	{specs.TimeNamespace, "time", "time", func(f *Flags) string { return f.Time }, true},
+}
+
+func (d *draft) namespaces() error {
+	l := d.spec.Linux
+	l.Namespaces = []specs.LinuxNamespace{{Type: specs.MountNamespace}}
+	if d.maps != nil {
+		l.Namespaces = append(l.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+		l.UIDMappings, l.GIDMappings = d.maps.uid, d.maps.gid
+	}
+	for _, n := range namespaceFlags {
+		value := n.flag(d.Flags)
+		kind, arg, _ := strings.Cut(value, ":")
+		switch {
+		case kind == "host" || value == "" && n.host:
+		case kind == "container":
+			p, err := d.e.namespaceOf(arg, n.kind)
+			if err != nil {
+				return fmt.Errorf("join --%s=%s: %w", n.name, value, err)
+			}
+			l.Namespaces = append(l.Namespaces, specs.LinuxNamespace{Type: n.typ, Path: p})
+		case kind == "ns":
+			l.Namespaces = append(l.Namespaces, specs.LinuxNamespace{Type: n.typ, Path: arg})
+		case value == "", value == "private", n.typ == specs.NetworkNamespace && (value == "none" || value == "bridge" || value == "default"),
+			n.typ == specs.IPCNamespace && (value == "shareable" || value == "none"):
+			l.Namespaces = append(l.Namespaces, specs.LinuxNamespace{Type: n.typ})
+		default:
+			return hint(fmt.Errorf("read --%s=%s: no such mode", n.name, value), "the modes are host, private, container:ID, ns:PATH%s", map[bool]string{true: ", bridge, none"}[n.typ == specs.NetworkNamespace])
+		}
+	}
+	if kind, arg, _ := strings.Cut(d.Userns, ":"); kind == "container" {
+		p, err := d.e.namespaceOf(arg, "user")
+		if err != nil {
+			return fmt.Errorf("join --userns=%s: %w", d.Userns, err)
+		}
+		l.Namespaces = append(l.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace, Path: p})
+	}
+	return nil
+}
+
+// bridged reports whether the container is plugged into the default network.
+func (d *draft) bridged() bool {
+	switch d.Network {
+	case "", "default", "bridge":
+		return true
+	}
+	return false
+}
