@@ -3,20 +3,21 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"os/exec"
-	"strconv"
+	"runtime"
 	"strings"
-	"syscall"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"vitro/image/layer"
+	"vitro/plan"
+	"vitro/plan/run"
+	"vitro/spec"
 )
 
 // Files of an image belong to many users. An ordinary user owns only one, and
@@ -26,7 +27,8 @@ import (
 // HelperVerb is the argument that makes this program the helper in a user namespace.
 const HelperVerb = "--in-user-namespace"
 
-// Helper is what the program does when HelperVerb is its first argument.
+// Helper is what the program does when HelperVerb is its first argument. Its
+// answer, or its error, goes to standard output.
 func Helper(args []string) error {
 	if len(args) == 2 && args[0] == "remove" {
 		return layer.RemoveAll(args[1])
@@ -45,12 +47,12 @@ func Helper(args []string) error {
 	return errors.New("unknown request")
 }
 
-func (e *Engine) unpack(ctx context.Context, req layer.Request) (res layer.Result, err error) {
+func (e *Engine) unpack(_ context.Context, req layer.Request) (res layer.Result, err error) {
 	in, err := json.Marshal(req)
 	if err != nil {
 		return res, err
 	}
-	out, err := e.asRoot(ctx, in, "unpack")
+	out, err := e.asRoot(in, "unpack")
 	if err != nil {
 		return res, err
 	}
@@ -62,73 +64,59 @@ func (e *Engine) removeAll(path string) error {
 	if os.RemoveAll(path) == nil {
 		return nil
 	}
-	_, err := e.asRoot(context.Background(), nil, "remove", path)
+	_, err := e.asRoot(nil, "remove", path)
 	return err
 }
 
-// asRoot runs this program as root of a new user namespace with the user's maps.
-func (e *Engine) asRoot(ctx context.Context, in []byte, args ...string) ([]byte, error) {
-	// The helper waits on a pipe until its IDs are mapped.
-	r, w, err := os.Pipe()
+// asRoot runs this program as root of a new user namespace with the user's
+// maps. What that takes is a plan like any other.
+func (e *Engine) asRoot(in []byte, args ...string) ([]byte, error) {
+	request, err := memfile(in)
 	if err != nil {
 		return nil, err
 	}
-	defer w.Close()
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", append([]string{HelperVerb}, args...)...)
-	cmd.Stdin = bytes.NewReader(in)
-	var out, msg bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &msg
-	cmd.ExtraFiles = []*os.File{r}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, Pdeathsig: syscall.SIGKILL}
-	err = cmd.Start()
-	r.Close()
+	defer request.Close()
+	answer, err := memfile(nil)
 	if err != nil {
-		return nil, fmt.Errorf("start helper in a user namespace: %w", err)
-	}
-	err = mapIDs(cmd.Process.Pid, e.maps)
-	if err == nil {
-		_, err = w.Write([]byte{0})
-	}
-	if err != nil {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
 		return nil, err
 	}
-	if err := cmd.Wait(); err != nil {
-		return nil, fmt.Errorf("%s: %w: %s", args[0], err, strings.TrimSpace(msg.String()))
+	defer answer.Close()
+	p := &plan.Plan{Title: "helper"}
+	p.Add("files of many users are one user's, in a user namespace", &plan.Clone{Flags: unix.CLONE_NEWUSER})
+	p.Append(spec.MapIDs(e.maps.uid, e.maps.gid)...)
+	p.Add("root there", &plan.EnterIDs{})
+	p.Add("request and answer", &plan.Stdio{Handles: [3]string{"request", "answer"}})
+	p.Add("it ends with us", &plan.DieWith{})
+	p.Add("no other descriptor", &plan.CloseOthers{From: 3})
+	p.Add("this program again", &plan.Exec{Paths: []string{"/proc/self/exe"}, Args: append([]string{"vitro", HelperVerb}, args...), Env: os.Environ()})
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	child, err := run.Start(p, run.Options{Handles: map[string]int{"request": int(request.Fd()), "answer": int(answer.Fd())}})
+	if err != nil {
+		return nil, err
 	}
-	return out.Bytes(), nil
+	ws, _, err := child.Wait()
+	if err != nil {
+		return nil, err
+	}
+	out, err := io.ReadAll(io.NewSectionReader(answer, 0, 1<<20))
+	if err == nil && (!ws.Exited() || ws.ExitStatus() != 0) {
+		err = errors.New(strings.TrimSpace(string(out)))
+	}
+	return out, err
 }
 
-// AwaitMaps is the helper's first act: it waits for its IDs, and becomes root.
-func AwaitMaps() error {
-	f := os.NewFile(3, "maps")
-	var b [1]byte
-	if n, _ := f.Read(b[:]); n != 1 {
-		return errors.New("the IDs were not mapped")
+// memfile is a file in memory with a content, to be read from its beginning.
+func memfile(content []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate("vitro", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
 	}
-	f.Close()
-	if err := syscall.Setgroups(nil); err != nil {
-		return err
+	f := os.NewFile(uintptr(fd), "request")
+	if _, err := f.Write(content); err != nil {
+		f.Close()
+		return nil, err
 	}
-	if err := syscall.Setgid(0); err != nil {
-		return err
-	}
-	return syscall.Setuid(0)
-}
-
-func mapIDs(pid int, m *idMaps) error {
-	for _, t := range []struct {
-		tool   string
-		ranges []specs.LinuxIDMapping
-	}{{"newuidmap", m.uid}, {"newgidmap", m.gid}} {
-		args := []string{strconv.Itoa(pid)}
-		for _, r := range t.ranges {
-			args = append(args, fmt.Sprint(r.ContainerID), fmt.Sprint(r.HostID), fmt.Sprint(r.Size))
-		}
-		if out, err := exec.Command(t.tool, args...).CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w: %s", t.tool, err, strings.TrimSpace(string(out)))
-		}
-	}
-	return nil
+	_, err = f.Seek(0, io.SeekStart)
+	return f, err
 }

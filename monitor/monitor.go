@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"runtime"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -48,8 +49,7 @@ func (j *Job) Run() (Exit, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
-	signals := make(chan os.Signal, 64)
-	signal.Notify(signals) // before there is a child: none may be lost
+	signals := listen()
 	defer signal.Stop(signals)
 
 	o := j.Options
@@ -86,6 +86,19 @@ func (j *Job) Run() (Exit, error) {
 		e.OOM = n > 0
 	}
 	return e, nil
+}
+
+// urgent are the signals that may come while a container starts. The Go
+// runtime takes some 20 µs to listen to one, and there are 64.
+var urgent = [...]os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGWINCH}
+
+// listen has signals sent to the channel: the urgent ones from now on, so that
+// none is lost while there is no child yet, and the others a moment later.
+func listen() chan os.Signal {
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals, urgent[:]...)
+	time.AfterFunc(20*time.Millisecond, func() { signal.Notify(signals) })
+	return signals
 }
 
 // forward passes signals on to the container's first process. What the Go

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vitro/host"
+	"vitro/plan"
 )
 
 // idMaps are the maps of a new user namespace.
@@ -70,15 +71,28 @@ func ranges(ms []specs.LinuxIDMapping) []host.Range {
 	return out
 }
 
-// maps writes the maps, with the child waiting, and sets what of its limits
-// takes privileges outside of its namespace.
+// steps write the maps, with the child waiting.
+func (m *idMaps) steps() []plan.Step {
+	var p plan.Plan
+	if m.keepGroups {
+		p.Add("the kernel's condition for a group map by an ordinary user: groups can't be dropped", &host.Write{Path: "/proc/$PID/setgroups", Value: "deny"})
+	}
+	p.Add("which user outside each user inside is", &host.IDMap{Kind: "uid", Ranges: m.uid, Tool: m.uidTool})
+	p.Add("which group outside each group inside is", &host.IDMap{Kind: "gid", Ranges: m.gid, Tool: m.gidTool})
+	return p.Steps
+}
+
+// MapIDs are the steps that map ranges of IDs for an ordinary user.
+func MapIDs(uid, gid []specs.LinuxIDMapping) []plan.Step {
+	m := idMaps{uid: ranges(uid), gid: ranges(gid), uidTool: "newuidmap", gidTool: "newgidmap"}
+	return m.steps()
+}
+
+// maps writes the maps, and sets what of the child's limits takes privileges
+// outside of its namespace.
 func (c *compiler) maps() error {
-	if m := c.ns.user; m != nil {
-		if m.keepGroups {
-			c.plan.Add("the kernel's condition for a group map by an ordinary user: groups can't be dropped", &host.Write{Path: "/proc/$PID/setgroups", Value: "deny"})
-		}
-		c.plan.Add("which user outside each user inside is", &host.IDMap{Kind: "uid", Ranges: m.uid, Tool: m.uidTool})
-		c.plan.Add("which group outside each group inside is", &host.IDMap{Kind: "gid", Ranges: m.gid, Tool: m.gidTool})
+	if c.ns.user != nil {
+		c.plan.Append(c.ns.user.steps()...)
 	}
 	return c.limits()
 }

@@ -32,12 +32,8 @@ func (a *app) engine() (*engine.Engine, error) { return engine.Open(a.root) }
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == engine.HelperVerb {
-		err := engine.AwaitMaps()
-		if err == nil {
-			err = engine.Helper(os.Args[2:])
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
+		if err := engine.Helper(os.Args[2:]); err != nil {
+			fmt.Println(err)
 			os.Exit(1)
 		}
 		return
