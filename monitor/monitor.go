@@ -50,7 +50,6 @@ func (j *Job) Run() (Exit, error) {
 	defer runtime.UnlockOSThread()
 
 	signals := listen()
-	defer signal.Stop(signals)
 
 	o := j.Options
 	o.Undo = j.Container.List
@@ -88,17 +87,16 @@ func (j *Job) Run() (Exit, error) {
 	return e, nil
 }
 
-// urgent are the signals that may come while a container starts. The Go
-// runtime takes some 20 µs to listen to one, and there are 64.
-var urgent = [...]os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGWINCH}
-
-// listen has signals sent to the channel: the urgent ones from now on, so that
-// none is lost while there is no child yet, and the others a moment later.
-func listen() chan os.Signal {
-	signals := make(chan os.Signal, 64)
-	signal.Notify(signals, urgent[:]...)
-	time.AfterFunc(20*time.Millisecond, func() { signal.Notify(signals) })
-	return signals
+// listen has the signals that are sent to us sent to a channel. It returns
+// before that is so: the Go runtime takes some 20 µs for each of the 64, and the
+// container can start meanwhile; the seldom ones follow when it has. A signal
+// that comes before ends this process, and with it a container in the making,
+// as it would have a moment earlier.
+func listen() <-chan os.Signal {
+	c := make(chan os.Signal, 64)
+	go signal.Notify(c, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGWINCH)
+	time.AfterFunc(20*time.Millisecond, func() { signal.Notify(c) })
+	return c
 }
 
 // forward passes signals on to the container's first process. What the Go

@@ -19,7 +19,7 @@ type Dir struct {
 func (a *Dir) Verb() string    { return "mkdir" }
 func (a *Dir) Line() string    { return "mkdir -p " + Quote(a.Path) }
 func (a *Dir) Shell(s *Script) { s.Run("mkdir -p -m %o %s", a.Mode, InRoot(a.Path)) }
-func (a *Dir) Lower(asm *Asm)  { mkdirAll(asm, a.Path, uint64(a.Mode)) }
+func (a *Dir) Lower(asm *Asm)  { Path{name: a.Path}.mkdirAll(asm, uint64(a.Mode)) }
 
 // Node makes a device node, with its owner and mode.
 type Node struct {
@@ -30,6 +30,7 @@ type Node struct {
 	Minor uint32 `json:"minor"`
 	UID   uint32 `json:"uid,omitempty"`
 	GID   uint32 `json:"gid,omitempty"`
+	Under string `json:"under,omitempty"` // see Attach
 }
 
 func (a *Node) letter() string {
@@ -63,10 +64,9 @@ func (a *Node) Shell(s *Script) {
 
 // Lower needs the umask to be 0.
 func (a *Node) Lower(asm *Asm) {
-	if dir := path.Dir(a.Path); dir != "/" {
-		mkdirAll(asm, dir, 0o755)
-	}
-	dir, name := parent(asm, a.Path)
+	p := Path{a.Path, a.Under}
+	p.above(asm)
+	dir, name := p.parent(asm)
 	asm.Do(SysMknodat, dir, Str(name), Num(uint64(a.Type|a.Mode), fmt.Sprintf("%#o", a.Type|a.Mode)),
 		Num(unix.Mkdev(a.Major, a.Minor), fmt.Sprintf("makedev(%d, %d)", a.Major, a.Minor)))
 	if a.UID != 0 || a.GID != 0 {
@@ -78,6 +78,7 @@ func (a *Node) Lower(asm *Asm) {
 type Symlink struct {
 	Target string `json:"target"`
 	Path   string `json:"path"`
+	Under  string `json:"under,omitempty"` // see Attach
 }
 
 func (a *Symlink) Verb() string { return "symlink" }
@@ -87,7 +88,7 @@ func (a *Symlink) Shell(s *Script) {
 }
 
 func (a *Symlink) Lower(asm *Asm) {
-	dir, name := parent(asm, a.Path)
+	dir, name := Path{a.Path, a.Under}.parent(asm)
 	asm.Do(SysSymlinkat, Str(a.Target), dir, Str(name))
 	asm.Allow(unix.EEXIST)
 }

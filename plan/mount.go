@@ -397,20 +397,39 @@ const (
 	openHowSz = 24
 )
 
-// openPath opens a place in the container, for attaching to and the like.
-func openPath(asm *Asm, p string, flags uint64, text string, resolve uint64) Arg {
+// A Path is a place in the container, as a step reaches it.
+type Path struct {
+	name  string
+	under string // see Attach; empty: from the container's root
+}
+
+// from is the folder that the path is resolved from, and the rest of it.
+func (p Path) from(asm *Asm) (dir Arg, rest string) {
+	if p.under == "" {
+		return AtFDCWD, p.name
+	}
+	return asm.Use(p.under), p.name[len(p.under)+1:]
+}
+
+// open opens the place, for attaching to and the like.
+func (p Path) open(asm *Asm, flags uint64, text string, resolve uint64) Arg {
 	rtext := "RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS"
 	if resolve == noLinks {
 		rtext = "RESOLVE_IN_ROOT|RESOLVE_NO_SYMLINKS"
 	}
-	return asm.Get(SysOpenat2, AtFDCWD, Str(p), openHow(flags, text+", "+rtext, resolve), Int(openHowSz))
+	dir, name := p.from(asm)
+	return asm.Get(SysOpenat2, dir, Str(name), openHow(flags, text+", "+rtext, resolve), Int(openHowSz))
+}
+
+func openPath(asm *Asm, p string, flags uint64, text string, resolve uint64) Arg {
+	return Path{name: p}.open(asm, flags, text, resolve)
 }
 
 // mkdirAll makes a folder and its parents. What is there already stays.
-func mkdirAll(asm *Asm, p string, mode uint64) {
-	for i := 1; i <= len(p); i++ {
-		if i == len(p) || p[i] == '/' {
-			dir, name := parent(asm, p[:i])
+func (p Path) mkdirAll(asm *Asm, mode uint64) {
+	for i := len(p.under) + 1; i <= len(p.name); i++ {
+		if i == len(p.name) || p.name[i] == '/' {
+			dir, name := Path{p.name[:i], p.under}.parent(asm)
 			asm.Do(SysMkdirat, dir, Str(name), Num(mode, fmt.Sprintf("%#o", mode)))
 			asm.Allow(unix.EEXIST)
 		}
@@ -420,19 +439,28 @@ func mkdirAll(asm *Asm, p string, mode uint64) {
 // parent opens the folder that something is to be made in. A plain path would
 // not do: by a link to /proc/self/fd/N an image could have us make things on
 // the host.
-func parent(asm *Asm, p string) (dir Arg, name string) {
-	if path.Dir(p) == "/" {
-		return AtFDCWD, path.Base(p)
+func (p Path) parent(asm *Asm) (dir Arg, name string) {
+	up := path.Dir(p.name)
+	switch {
+	case p.under != "" && up == p.under:
+		return asm.Use(p.under), path.Base(p.name)
+	case up == "/":
+		return AtFDCWD, path.Base(p.name)
 	}
-	return openPath(asm, path.Dir(p), unix.O_PATH|unix.O_DIRECTORY, "O_PATH|O_DIRECTORY", inRoot), path.Base(p)
+	return openPath(asm, up, unix.O_PATH|unix.O_DIRECTORY, "O_PATH|O_DIRECTORY", inRoot), path.Base(p.name)
+}
+
+// above makes the folders above the place, if it is not directly in a fresh mount.
+func (p Path) above(asm *Asm) {
+	if dir := path.Dir(p.name); dir != "/" && dir != p.under {
+		Path{dir, ""}.mkdirAll(asm, 0o755)
+	}
 }
 
 // touch makes an empty file to mount on, with the folders above it.
-func touch(asm *Asm, p string) {
-	if dir := path.Dir(p); dir != "/" {
-		mkdirAll(asm, dir, 0o755)
-	}
-	dir, name := parent(asm, p)
+func (p Path) touch(asm *Asm) {
+	p.above(asm)
+	dir, name := p.parent(asm)
 	asm.Do(SysMknodat, dir, Str(name), Num(unix.S_IFREG|0o644, "S_IFREG|0644"), Int(0))
 	asm.Allow(unix.EEXIST)
 }
@@ -442,6 +470,10 @@ func touch(asm *Asm, p string) {
 type Attach struct {
 	Target string `json:"target"`
 	File   bool   `json:"file,omitempty"`
+	// Under is the handle of the mount that the place is directly in, if that
+	// is a file system fresh from the kernel, with no link in it: there the
+	// place is made and found in one step.
+	Under string `json:"under,omitempty"`
 	// Strict refuses symbolic links on the way: for /proc and /sys, which have
 	// to be where everybody looks for them (CVE-2019-19921).
 	Strict bool `json:"strict,omitempty"`
@@ -451,17 +483,17 @@ func (a *Attach) Verb() string    { return "attach" }
 func (a *Attach) Line() string    { return "attach " + Quote(a.Target) }
 func (a *Attach) Shell(s *Script) {}
 func (a *Attach) Lower(asm *Asm) {
-	if a.File {
-		touch(asm, a.Target)
-	} else {
-		mkdirAll(asm, a.Target, 0o755)
-	}
 	resolve := uint64(inRoot)
-	if a.Strict {
+	if a.Strict || a.Under != "" {
 		resolve = noLinks
 	}
-	at := openPath(asm, a.Target, unix.O_PATH, "O_PATH", resolve)
-	moveMount(asm, asm.Use(a.Target), at, "")
+	p := Path{a.Target, a.Under}
+	if a.File {
+		p.touch(asm)
+	} else {
+		p.mkdirAll(asm, 0o755)
+	}
+	moveMount(asm, asm.Use(a.Target), p.open(asm, unix.O_PATH, "O_PATH", resolve), "")
 }
 
 // MaskSource takes copies of the mount of /dev/null, attached to nothing yet:

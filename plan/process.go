@@ -112,7 +112,7 @@ func (a *Console) Lower(asm *Asm) {
 	}
 	if a.Target != "" {
 		tty := openTree(asm, slave, "", false)
-		touch(asm, a.Target)
+		Path{name: a.Target}.touch(asm)
 		moveMount(asm, tty, openPath(asm, a.Target, unix.O_PATH, "O_PATH", noLinks), "")
 	}
 	// The message names descriptor 0: what it holds is replaced right after.

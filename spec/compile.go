@@ -62,8 +62,8 @@ type compiler struct {
 	proc    *specs.Process
 	ns      namespaces
 	cgroups *cgroup.Setup
-	attach  []plan.Step // the second halves of the mounts
-	masks   int
+	attach  []plan.Step     // the second halves of the mounts
+	fresh   map[string]bool // mounts with nothing in them but what we put there
 }
 
 // stages are the parts of a plan, in the order that the kernel demands:
@@ -117,7 +117,7 @@ func Compile(r *Request) (*Result, error) {
 	if err := refuse(s); err != nil {
 		return nil, err
 	}
-	c := &compiler{Request: r, plan: &plan.Plan{Title: r.Title}, linux: s.Linux, proc: s.Process}
+	c := &compiler{Request: r, plan: &plan.Plan{Title: r.Title}, linux: s.Linux, proc: s.Process, fresh: make(map[string]bool)}
 	if c.At == "" {
 		c.At = absolute(r.Bundle, s.Root.Path)
 	}

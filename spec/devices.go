@@ -48,7 +48,7 @@ func (c *compiler) devices() error {
 		c.device("a device of the host, at the user's wish", n)
 	}
 	for _, l := range devLinks {
-		c.later("", &plan.Symlink{Target: l.target, Path: l.path})
+		c.later("", &plan.Symlink{Target: l.target, Path: l.path, Under: c.under(l.path)})
 	}
 	return nil
 }
@@ -57,11 +57,12 @@ func (c *compiler) devices() error {
 // user namespace.
 func (c *compiler) device(why string, n *plan.Node) {
 	if !c.ns.inUser() && !c.Facts.InUserNS {
+		n.Under = c.under(n.Path)
 		c.later(why, n)
 		return
 	}
 	c.plan.Add(why+"; in a user namespace the host's is mounted", &plan.Bind{Source: n.Path, Target: n.Path, File: true, Share: unix.MS_PRIVATE})
-	c.later("", &plan.Attach{Target: n.Path, File: true})
+	c.later("", &plan.Attach{Target: n.Path, File: true, Under: c.under(n.Path)})
 }
 
 func node(d *specs.LinuxDevice) (*plan.Node, error) {

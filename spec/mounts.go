@@ -164,8 +164,9 @@ func (c *compiler) bind(m *specs.Mount, target string, o options) {
 		o.share = unix.MS_PRIVATE | unix.MS_REC
 	}
 	file := c.Facts.Files[src]
+	delete(c.fresh, target)
 	c.plan.Add(whyBind(target), &plan.Bind{Source: src, Target: target, Recursive: o.rec, Set: o.set, Clear: o.clear, AttrRec: o.attrRec, Share: o.share, File: file})
-	c.later("", &plan.Attach{Target: target, File: file})
+	c.later("", &plan.Attach{Target: target, File: file, Under: c.under(target)})
 }
 
 func whyBind(target string) string {
@@ -217,7 +218,8 @@ func (c *compiler) fs(m *specs.Mount, target string, o options) {
 		}
 	}
 	c.plan.Add(whyFS(target), &plan.NewFS{Type: m.Type, Source: m.Source, Options: o.fs, Attr: o.set, Target: target})
-	c.later("", &plan.Attach{Target: target, Strict: strict(m.Type)})
+	c.later("", &plan.Attach{Target: target, Strict: strict(m.Type), Under: c.under(target)})
+	c.fresh[target] = m.Type == "tmpfs"
 }
 
 // foreign reports whether a namespace belongs to another user namespace than
@@ -231,6 +233,15 @@ func strict(fstype string) bool { return fstype == "proc" || fstype == "sysfs" }
 // later keeps a step for after the pivot.
 func (c *compiler) later(why string, a plan.Action) {
 	c.attach = append(c.attach, plan.Step{Action: a, Why: why})
+}
+
+// under is the mount that a place is directly in, if that is a file system
+// fresh from the kernel: nothing is in it but what we have put there.
+func (c *compiler) under(target string) string {
+	if dir := path.Dir(target); c.fresh[dir] {
+		return dir
+	}
+	return ""
 }
 
 // pivot moves the child into its root, and attaches what was made ready.
@@ -254,12 +265,13 @@ func (c *compiler) cgroupMount(target string, o options) {
 	}
 	c.plan.Add("a folder for the trees of cgroups, one for each controller", &plan.NewFS{Type: "tmpfs", Source: "tmpfs", Options: []string{"mode=755"}, Attr: o.set &^ unix.MOUNT_ATTR_RDONLY, Target: target})
 	c.later("", &plan.Attach{Target: target})
+	c.fresh[target] = true
 	for i := range hs {
 		name := path.Base(hs[i].Mount)
 		c.cgroupTree(i, target+"/"+name, own, o.set)
 		for _, ctl := range hs[i].Controllers {
 			if word := strings.TrimPrefix(ctl, "name="); word != name && strings.Contains(name, ",") {
-				c.later("", &plan.Symlink{Target: name, Path: target + "/" + word})
+				c.later("", &plan.Symlink{Target: name, Path: target + "/" + word, Under: target})
 			}
 		}
 	}
@@ -271,22 +283,14 @@ func (c *compiler) cgroupMount(target string, o options) {
 func (c *compiler) cgroupTree(i int, target string, own bool, set plan.Attr) {
 	h := &c.Facts.Cgroups.Hierarchies[i]
 	const why = "what it uses and may use, from its own cgroup on"
-	switch {
-	case !own:
-		c.plan.Add(why, &plan.Bind{Source: c.cgroupDir(h), Target: target, Set: set, Share: unix.MS_PRIVATE})
-	case h.V2:
+	if own && h.V2 {
 		c.plan.Add(why, &plan.NewFS{Type: "cgroup2", Source: "cgroup", Attr: set, Target: target})
-	default:
-		var opts []string
-		for _, ctl := range h.Controllers {
-			if strings.HasPrefix(ctl, "name=") {
-				opts = append(opts, "none")
-			}
-			opts = append(opts, ctl)
-		}
-		c.plan.Add(why, &plan.NewFS{Type: "cgroup", Source: "cgroup", Options: opts, Attr: set, Target: target})
+	} else {
+		// The container's part of the host's tree: in a cgroup namespace it looks
+		// like a mount of the container's own, and is cheaper to make.
+		c.plan.Add(why, &plan.Bind{Source: c.cgroupDir(h), Target: target, Set: set, Share: unix.MS_PRIVATE})
 	}
-	c.later("", &plan.Attach{Target: target})
+	c.later("", &plan.Attach{Target: target, Under: c.under(target)})
 }
 
 // cgroupDir is the container's cgroup in a hierarchy; where it has none, the

@@ -24,9 +24,8 @@ func (f *Fault) Hint() string { return f.Remedy }
 // A word in braces stands for a value of the step, by its name in JSON, or for
 // one that scene.word finds out. A row whose word has no value doesn't apply.
 type reason struct {
-	verbs         string            // separated by spaces; empty: any step
+	verbs         string            // separated by spaces, "mount:proc" for one type only; empty: any step
 	errnos        []unix.Errno      // empty: any error
-	file, holds   string            // a file of the kernel that has to hold just this
 	when          func(*scene) bool // what else has to be so
 	cause, remedy string
 }
@@ -97,13 +96,10 @@ func (s *scene) explain() {
 
 // applies fills in the fault if the reason is its reason.
 func (s *scene) applies(r *reason) bool {
-	if r.verbs != "" && !slices.Contains(strings.Fields(r.verbs), s.fault.Step.Action.Verb()) {
+	if r.verbs != "" && !s.isOf(strings.Fields(r.verbs)) {
 		return false
 	}
 	if len(r.errnos) > 0 && !slices.Contains(r.errnos, s.errno) {
-		return false
-	}
-	if r.file != "" && s.host.read(r.file) != r.holds {
 		return false
 	}
 	if r.when != nil && !r.when(s) {
@@ -116,6 +112,14 @@ func (s *scene) applies(r *reason) bool {
 	}
 	s.fault.Cause, s.fault.Remedy = cause, remedy
 	return true
+}
+
+func (s *scene) isOf(verbs []string) bool {
+	verb := s.fault.Step.Action.Verb()
+	return slices.ContainsFunc(verbs, func(v string) bool {
+		name, typ, one := strings.Cut(v, ":")
+		return name == verb && (!one || typ == s.value("type"))
+	})
 }
 
 // insert puts values in the place of words in braces.
@@ -178,7 +182,11 @@ func valuesOf(a plan.Action) map[string]any {
 
 // number is a value of the action that is a number; 0 if it is none.
 func (s *scene) number(name string) uint64 {
-	n, _ := strconv.ParseUint(s.value(name), 10, 64)
+	return number(s.value(name))
+}
+
+func number(text string) uint64 {
+	n, _ := strconv.ParseUint(text, 10, 64)
 	return n
 }
 

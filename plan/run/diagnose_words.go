@@ -181,6 +181,9 @@ func (s *scene) idMap(file string) string {
 	for line := range strings.Lines(s.host.read(fmt.Sprintf("/proc/%d/%s", s.pid, file))) {
 		lines = append(lines, strings.Join(strings.Fields(line), " "))
 	}
+	if len(lines) == 0 {
+		return "empty"
+	}
 	return strings.Join(lines, ", ")
 }
 
