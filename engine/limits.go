@@ -39,7 +39,7 @@ func (d *draft) limits() error {
 	}
 	parent := d.CgroupParent
 	if parent == "" {
-		parent = shared
+		parent = d.e.shared()
 	}
 	if strings.HasSuffix(parent, ".slice") {
 		return hint(fmt.Errorf("read --cgroup-parent=%s: a slice is systemd's, and vitro makes cgroups itself", parent), "give a path: --cgroup-parent=/name")
@@ -48,8 +48,14 @@ func (d *draft) limits() error {
 	return nil
 }
 
-// shared is the cgroup that holds the containers' own.
-const shared = "/vitro"
+// shared is the cgroup that holds the containers' own. An ordinary user has it
+// beside the cgroup that this process is in, if that part is the user's.
+func (e *Engine) shared() string {
+	if e.root {
+		return "/vitro"
+	}
+	return "vitro"
+}
 
 // size reads an amount of memory: "50m".
 func size(flag, text string) (int64, error) {

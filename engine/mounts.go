@@ -25,6 +25,11 @@ const initPath = "/sbin/vitro-init"
 // mounts are the usual file systems, then the engine's own files, then what
 // the flags ask for: a mount hides what is below it, so outer ones come first.
 func (d *draft) mounts() error {
+	if d.ShmSize != "" {
+		if _, err := size("shm-size", d.ShmSize); err != nil {
+			return err
+		}
+	}
 	ms := spec.Mounts()
 	for i := range ms {
 		d.adapt(&ms[i])
@@ -137,6 +142,8 @@ func parseVolume(text string) (m specs.Mount, err error) {
 			case o == "bind":
 				m.Options = slices.DeleteFunc(m.Options, func(s string) bool { return s == "rbind" })
 				m.Options = append(m.Options, "bind")
+			case o == "ro": // and what is mounted below
+				m.Options = append(m.Options, "rro")
 			default:
 				m.Options = append(m.Options, o)
 			}
@@ -207,7 +214,7 @@ func parseMount(text string) (m specs.Mount, err error) {
 		return m, hint(fmt.Errorf("type %q is not there yet", m.Type), "there are type=bind and type=tmpfs")
 	}
 	if ro {
-		m.Options = append(m.Options, "ro")
+		m.Options = append(m.Options, map[bool]string{true: "rro", false: "ro"}[m.Type == "bind"])
 	}
 	return m, nil
 }

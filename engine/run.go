@@ -153,7 +153,7 @@ func (d *draft) compile(p *Prepared, root *rootfs.Root) error {
 	root.UserXattr = d.maps != nil || facts.InUserNS
 	root.Append = facts.OverlayAppend()
 	d.clamp(facts, p)
-	r := &spec.Request{ID: d.id, Spec: d.spec, Facts: facts, Bundle: d.dir, At: root.At(), Bound: true, AllCgroups: true, Shared: shared,
+	r := &spec.Request{ID: d.id, Spec: d.spec, Facts: facts, Bundle: d.dir, At: root.At(), Bound: true, AllCgroups: true, Shared: d.e.shared(),
 		Title: "run " + d.Flags.Image + ": " + strings.Join(d.spec.Process.Args, " ")}
 	if d.CgroupParent != "" {
 		r.Shared = ""

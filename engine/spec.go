@@ -150,6 +150,9 @@ var namespaceFlags = [...]struct {
 
 func (d *draft) namespaces() error {
 	l := d.spec.Linux
+	if d.UTS == "host" && (d.Flags.Hostname != "" || d.Flags.Domainname != "") {
+		return hint(errors.New("read --hostname: with --uts=host the machine's own name would change"), "leave one of the two away")
+	}
 	l.Namespaces = []specs.LinuxNamespace{{Type: specs.MountNamespace}}
 	if d.maps != nil {
 		l.Namespaces = append(l.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})

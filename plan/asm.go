@@ -24,15 +24,23 @@ type Call struct {
 	Untimed bool
 }
 
-// An Arg is one argument of a call.
+// An Arg is one argument of a call. It is small, since a plan has thousands;
+// what a person reads is put together only when somebody does.
 type Arg struct {
 	Kind ArgKind
-	Num  uint64  // Number: the value; Register: its number
-	Data []byte  // Bytes: what the argument points to
+	Form Form
+	Num  uint64 // Number: the value; Register: its number
+	// Text is a string's text, a handle's name; of the other kinds, what a
+	// person reads, if that is more than the value.
+	Text string
+	Mem  *Mem // Bytes and Pointers
+}
+
+// Mem is what an argument points to.
+type Mem struct {
+	Data []byte  // Bytes
+	Rel  []Reloc // pointers inside Data
 	Ptrs []Arg   // Pointers: an array of pointers, ended by a null
-	Rel  []Reloc // Bytes: pointers inside Data
-	Name string  // Handle: its name
-	Text string  // how a person reads it; empty: made from the value
 }
 
 // A Reloc is a pointer inside the bytes of an argument.
@@ -48,10 +56,23 @@ type ArgKind uint8
 const (
 	None     ArgKind = iota
 	Number           // a constant
+	String           // a pointer to a string, ended by a NUL
 	Bytes            // a pointer to bytes made before the fork
 	Pointers         // a pointer to pointers (argv, envp)
 	Register         // the result of an earlier call
 	Handle           // a descriptor that the host has opened
+)
+
+// Form says how a number is printed.
+type Form uint8
+
+// The forms of numbers.
+const (
+	Decimal Form = iota
+	Octal
+	Namespaces // CLONE_NEW*
+	Attributes // MOUNT_ATTR_*
+	Capability
 )
 
 // AtFDCWD is the descriptor that stands for the working directory.
@@ -63,21 +84,24 @@ func Num(n uint64, text string) Arg { return Arg{Kind: Number, Num: n, Text: tex
 // Int is a constant argument that is printed as a number.
 func Int(n int) Arg { return Arg{Kind: Number, Num: uint64(n)} }
 
-// Str is a pointer to a string.
-func Str(s string) Arg {
-	return Arg{Kind: Bytes, Data: append([]byte(s), 0), Text: fmt.Sprintf("%q", s)}
-}
+// As is a constant argument that is printed in a form.
+func (f Form) As(n uint64) Arg { return Arg{Kind: Number, Num: n, Form: f} }
 
-// Buf is a pointer to bytes.
-func Buf(b []byte, text string) Arg { return Arg{Kind: Bytes, Data: b, Text: text} }
+// Str is a pointer to a string.
+func Str(s string) Arg { return Arg{Kind: String, Text: s} }
+
+// Buf is a pointer to bytes, with pointers inside it.
+func Buf(b []byte, text string, rel ...Reloc) Arg {
+	return Arg{Kind: Bytes, Text: text, Mem: &Mem{Data: b, Rel: rel}}
+}
 
 // Strs is a pointer to a null-terminated array of strings.
 func Strs(ss []string) Arg {
-	a := Arg{Kind: Pointers, Text: fmt.Sprintf("%q", ss)}
-	for _, s := range ss {
-		a.Ptrs = append(a.Ptrs, Str(s))
+	m := &Mem{Ptrs: make([]Arg, len(ss))}
+	for i, s := range ss {
+		m.Ptrs[i] = Str(s)
 	}
-	return a
+	return Arg{Kind: Pointers, Mem: m}
 }
 
 // Asm collects the calls of a plan's child steps. Registers are numbered from
@@ -94,7 +118,7 @@ type Asm struct {
 // Lower returns the calls of all child steps of p, the steps' indexes in them.
 func (p *Plan) Lower() []Call {
 	a := &Asm{names: make(map[string]int)}
-	a.Calls = make([]Call, 0, 16*len(p.Steps))
+	a.Calls = make([]Call, 0, 4*len(p.Steps))
 	for i, s := range p.Steps {
 		if c, ok := s.Action.(Child); ok {
 			a.step = i
@@ -135,7 +159,7 @@ func (a *Asm) Use(name string) Arg {
 	if r, ok := a.names[name]; ok {
 		return Arg{Kind: Register, Num: uint64(r), Text: name}
 	}
-	return Arg{Kind: Handle, Name: name, Text: name}
+	return Arg{Kind: Handle, Text: name}
 }
 
 // Allow marks errors of the last call as no failure.
@@ -175,15 +199,42 @@ func (c Call) String() string {
 
 // String shows the argument as a person reads it.
 func (a Arg) String() string {
-	switch {
-	case a.Text != "":
-		return a.Text
-	case a.Kind == None:
+	switch a.Kind {
+	case None:
 		return "0"
-	case a.Kind == Register:
-		return fmt.Sprintf("r%d", a.Num)
-	case a.Kind == Number:
-		return fmt.Sprint(int64(a.Num))
+	case String:
+		return fmt.Sprintf("%q", a.Text)
+	case Number:
+		return a.number()
+	case Register:
+		if a.Text == "" {
+			return fmt.Sprintf("r%d", a.Num)
+		}
+	case Pointers:
+		if a.Text == "" {
+			return fmt.Sprint(a.Mem.Ptrs)
+		}
+	case Bytes:
+		if a.Text == "" {
+			return fmt.Sprintf("[%d bytes]", len(a.Mem.Data))
+		}
 	}
-	return fmt.Sprintf("[%d bytes]", len(a.Data))
+	return a.Text
+}
+
+func (a Arg) number() string {
+	if a.Text != "" {
+		return a.Text
+	}
+	switch a.Form {
+	case Octal:
+		return fmt.Sprintf("%#o", a.Num)
+	case Namespaces:
+		return cloneFlags(a.Num)
+	case Attributes:
+		return Attr(a.Num).kernel()
+	case Capability:
+		return "CAP_" + CapName(int(a.Num))
+	}
+	return fmt.Sprint(int64(a.Num))
 }

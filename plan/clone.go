@@ -112,7 +112,7 @@ func (a *Unshare) Verb() string    { return "unshare" }
 func (a *Unshare) Line() string    { return "unshare " + cloneFlags(a.Flags) }
 func (a *Unshare) Shell(s *Script) { s.Reexec(unshareCommand(a.Flags)) }
 func (a *Unshare) Lower(asm *Asm) {
-	asm.Do(SysUnshare, Num(a.Flags, cloneFlags(a.Flags)))
+	asm.Do(SysUnshare, Namespaces.As(a.Flags))
 }
 
 // JoinCgroup moves the child, by itself, into a cgroup of version 1.

@@ -67,8 +67,8 @@ func (a *Node) Lower(asm *Asm) {
 	p := Path{a.Path, a.Under}
 	p.above(asm)
 	dir, name := p.parent(asm)
-	asm.Do(SysMknodat, dir, Str(name), Num(uint64(a.Type|a.Mode), fmt.Sprintf("%#o", a.Type|a.Mode)),
-		Num(unix.Mkdev(a.Major, a.Minor), fmt.Sprintf("makedev(%d, %d)", a.Major, a.Minor)))
+	asm.Do(SysMknodat, dir, Str(name), Octal.As(uint64(a.Type|a.Mode)),
+		Num(unix.Mkdev(a.Major, a.Minor), ""))
 	if a.UID != 0 || a.GID != 0 {
 		asm.Do(SysFchownat, dir, Str(name), Int(int(a.UID)), Int(int(a.GID)), Num(unix.AT_SYMLINK_NOFOLLOW, "AT_SYMLINK_NOFOLLOW"))
 	}
@@ -104,9 +104,9 @@ type Sysctl struct {
 
 func (a *Sysctl) Verb() string    { return "sysctl" }
 func (a *Sysctl) Line() string    { return fmt.Sprintf("write %q to /proc/sys/%s", a.Value, a.Path) }
-func (a *Sysctl) Shell(s *Script) { s.Run("echo %s >/proc/sys/%s", Quote(a.Value), a.Path) }
+func (a *Sysctl) Shell(s *Script) { s.Run("echo %s >%s", Quote(a.Value), Quote("/proc/sys/"+a.Path)) }
 func (a *Sysctl) Lower(asm *Asm) {
-	how := openHow(unix.O_WRONLY, "O_WRONLY, RESOLVE_BENEATH|RESOLVE_NO_SYMLINKS|RESOLVE_NO_XDEV",
+	how := openHow(unix.O_WRONLY, "{O_WRONLY, RESOLVE_BENEATH|RESOLVE_NO_SYMLINKS|RESOLVE_NO_XDEV}",
 		unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_XDEV)
 	fd := asm.Get(SysOpenat2, asm.Use(a.Proc), Str("sys/"+a.Path), how, Int(openHowSz))
 	asm.Do(SysWrite, fd, Str(a.Value), Int(len(a.Value)))
@@ -146,5 +146,5 @@ func (a *LinkUp) Lower(asm *Asm) {
 	copy(b[:unix.IFNAMSIZ-1], a.Name)
 	b[16] = unix.IFF_UP | unix.IFF_RUNNING
 	fd := asm.Get(SysSocket, Num(unix.AF_INET, "AF_INET"), Num(unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, "SOCK_DGRAM|SOCK_CLOEXEC"), Int(0))
-	asm.Do(SysIoctl, fd, Num(unix.SIOCSIFFLAGS, "SIOCSIFFLAGS"), Buf(b, fmt.Sprintf("{%q, IFF_UP|IFF_RUNNING}", a.Name)))
+	asm.Do(SysIoctl, fd, Num(unix.SIOCSIFFLAGS, "SIOCSIFFLAGS"), Buf(b, "{IFF_UP|IFF_RUNNING}"))
 }

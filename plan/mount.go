@@ -91,14 +91,21 @@ func (a Attr) words() []string {
 	return w
 }
 
-func (a Attr) arg() Arg {
+func (a Attr) kernel() string {
 	var w []string
+	bits := a
+	if bits&unix.MOUNT_ATTR__ATIME == unix.MOUNT_ATTR__ATIME { // the whole field, to clear it
+		w, bits = append(w, "MOUNT_ATTR__ATIME"), bits&^unix.MOUNT_ATTR__ATIME
+	}
 	for _, x := range attrs {
-		if a&x.bit != 0 {
+		if bits&x.bit != 0 {
 			w = append(w, x.kernel)
 		}
 	}
-	return Num(uint64(a), strings.Join(w, "|"))
+	if len(w) == 0 {
+		return "0"
+	}
+	return strings.Join(w, "|")
 }
 
 // fsOption sets an option of a file system that is being made.
@@ -121,7 +128,7 @@ func fsOpen(asm *Asm, fstype, source string) Arg {
 
 func fsMount(asm *Asm, fs Arg, attr Attr) Arg {
 	asm.Do(SysFsconfig, fs, Num(unix.FSCONFIG_CMD_CREATE, "FSCONFIG_CMD_CREATE"), Num(0, "NULL"), Num(0, "NULL"), Int(0))
-	return asm.Get(SysFsmount, fs, Num(unix.FSMOUNT_CLOEXEC, "FSMOUNT_CLOEXEC"), attr.arg())
+	return asm.Get(SysFsmount, fs, Num(unix.FSMOUNT_CLOEXEC, "FSMOUNT_CLOEXEC"), Attributes.As(uint64(attr)))
 }
 
 // NewFS makes a file system instance, attached to nothing yet.
@@ -155,7 +162,7 @@ func (a *NewFS) Shell(s *Script) {
 		opt = " -o " + Quote(strings.Join(o, ","))
 	}
 	s.mountPoint(a.Target, true)
-	s.Run("mount -t %s%s %s %s", a.Type, opt, Quote(a.source()), InRoot(a.Target))
+	s.Run("mount -t %s%s %s %s", Quote(a.Type), opt, Quote(a.source()), InRoot(a.Target))
 }
 
 func (a *NewFS) Lower(asm *Asm) {
@@ -208,8 +215,12 @@ func (a *Bind) Shell(s *Script) {
 
 func (a *Bind) Lower(asm *Asm) {
 	fd := openTree(asm, AtFDCWD, a.Source, a.Recursive)
-	if a.Set != 0 || a.Clear != 0 || a.Share != 0 {
-		setAttr(asm, fd, a.Set, a.Clear, a.Share&^unix.MS_REC, a.AttrRec || a.Share&unix.MS_REC != 0)
+	share, shareRec := a.Share&^unix.MS_REC, a.Share&unix.MS_REC != 0
+	if a.Recursive && a.Set|a.Clear != 0 && share != 0 && a.AttrRec != shareRec { // one call has one answer for the mounts below
+		setAttr(asm, fd, a.Set, a.Clear, 0, a.AttrRec)
+		setAttr(asm, fd, 0, 0, share, shareRec)
+	} else if a.Set|a.Clear != 0 || share != 0 {
+		setAttr(asm, fd, a.Set, a.Clear, share, a.AttrRec || shareRec)
 	}
 	asm.As(a.Target, fd)
 }
@@ -234,18 +245,29 @@ func setAttr(asm *Asm, fd Arg, set, clear Attr, share uintptr, recursive bool) {
 	binary.NativeEndian.PutUint64(b[0:], uint64(set))
 	binary.NativeEndian.PutUint64(b[8:], uint64(clear))
 	binary.NativeEndian.PutUint64(b[16:], uint64(share))
-	text := "{set=" + set.arg().Text
-	if clear != 0 {
-		text += ", clear=" + clear.arg().Text
-	}
-	if share != 0 {
-		text += ", propagation=" + (&Propagation{share}).word()
-	}
 	flags, ftext := uint64(unix.AT_EMPTY_PATH), "AT_EMPTY_PATH"
 	if recursive {
 		flags, ftext = flags|unix.AT_RECURSIVE, ftext+"|AT_RECURSIVE"
 	}
-	asm.Do(SysMountSetattr, fd, Str(""), Num(flags, ftext), Buf(b, text+"}"), Int(len(b)))
+	asm.Do(SysMountSetattr, fd, Str(""), Num(flags, ftext), attrArg(b, set, clear, share), Int(len(b)))
+}
+
+// attrArg is struct mount_attr. Most attributes stand alone, and have no text to make.
+func attrArg(b []byte, set, clear Attr, share uintptr) Arg {
+	switch {
+	case set == unix.MOUNT_ATTR_RDONLY && clear == 0 && share == 0:
+		return Buf(b, "{set=MOUNT_ATTR_RDONLY}")
+	case set == 0 && clear == 0 && share == unix.MS_PRIVATE:
+		return Buf(b, "{set=0, propagation=private}")
+	}
+	text := "{set=" + set.kernel()
+	if clear != 0 {
+		text += ", clear=" + clear.kernel()
+	}
+	if share != 0 {
+		text += ", propagation=" + (&Propagation{share}).word()
+	}
+	return Buf(b, text+"}")
 }
 
 // Overlay makes an overlay of layers, attached to nothing yet.
@@ -335,7 +357,7 @@ func (a *Scratch) option() string {
 	if a.Size == "" {
 		return ""
 	}
-	return " -o size=" + a.Size
+	return " -o " + Quote("size="+a.Size)
 }
 
 func (a *Scratch) Shell(s *Script) {
@@ -388,7 +410,7 @@ func openHow(flags uint64, text string, resolve uint64) Arg {
 	b := make([]byte, 24) // struct open_how: flags, mode, resolve
 	binary.NativeEndian.PutUint64(b[0:], flags|unix.O_CLOEXEC)
 	binary.NativeEndian.PutUint64(b[16:], resolve)
-	return Buf(b, "{"+text+"}")
+	return Buf(b, text)
 }
 
 const (
@@ -411,18 +433,27 @@ func (p Path) from(asm *Asm) (dir Arg, rest string) {
 	return asm.Use(p.under), p.name[len(p.under)+1:]
 }
 
-// open opens the place, for attaching to and the like.
-func (p Path) open(asm *Asm, flags uint64, text string, resolve uint64) Arg {
-	rtext := "RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS"
-	if resolve == noLinks {
-		rtext = "RESOLVE_IN_ROOT|RESOLVE_NO_SYMLINKS"
-	}
-	dir, name := p.from(asm)
-	return asm.Get(SysOpenat2, dir, Str(name), openHow(flags, text+", "+rtext, resolve), Int(openHowSz))
+// how are the ways in which places are opened.
+var how = [...]struct {
+	flags, resolve uint64
+	text           string
+}{
+	place:        {unix.O_PATH, inRoot, "{O_PATH, RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS}"},
+	placeNoLinks: {unix.O_PATH, noLinks, "{O_PATH, RESOLVE_IN_ROOT|RESOLVE_NO_SYMLINKS}"},
+	folder:       {unix.O_PATH | unix.O_DIRECTORY, inRoot, "{O_PATH|O_DIRECTORY, RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS}"},
 }
 
-func openPath(asm *Asm, p string, flags uint64, text string, resolve uint64) Arg {
-	return Path{name: p}.open(asm, flags, text, resolve)
+// The rows of how.
+const (
+	place = iota
+	placeNoLinks
+	folder
+)
+
+// open opens the place, for attaching to and the like.
+func (p Path) open(asm *Asm, row int) Arg {
+	dir, name := p.from(asm)
+	return asm.Get(SysOpenat2, dir, Str(name), openHow(how[row].flags, how[row].text, how[row].resolve), Int(openHowSz))
 }
 
 // mkdirAll makes a folder and its parents. What is there already stays.
@@ -430,7 +461,7 @@ func (p Path) mkdirAll(asm *Asm, mode uint64) {
 	for i := len(p.under) + 1; i <= len(p.name); i++ {
 		if i == len(p.name) || p.name[i] == '/' {
 			dir, name := Path{p.name[:i], p.under}.parent(asm)
-			asm.Do(SysMkdirat, dir, Str(name), Num(mode, fmt.Sprintf("%#o", mode)))
+			asm.Do(SysMkdirat, dir, Str(name), Octal.As(mode))
 			asm.Allow(unix.EEXIST)
 		}
 	}
@@ -447,7 +478,7 @@ func (p Path) parent(asm *Asm) (dir Arg, name string) {
 	case up == "/":
 		return AtFDCWD, path.Base(p.name)
 	}
-	return openPath(asm, up, unix.O_PATH|unix.O_DIRECTORY, "O_PATH|O_DIRECTORY", inRoot), path.Base(p.name)
+	return Path{name: up}.open(asm, folder), path.Base(p.name)
 }
 
 // above makes the folders above the place, if it is not directly in a fresh mount.
@@ -483,9 +514,9 @@ func (a *Attach) Verb() string    { return "attach" }
 func (a *Attach) Line() string    { return "attach " + Quote(a.Target) }
 func (a *Attach) Shell(s *Script) {}
 func (a *Attach) Lower(asm *Asm) {
-	resolve := uint64(inRoot)
+	row := place
 	if a.Strict || a.Under != "" {
-		resolve = noLinks
+		row = placeNoLinks
 	}
 	p := Path{a.Target, a.Under}
 	if a.File {
@@ -493,7 +524,7 @@ func (a *Attach) Lower(asm *Asm) {
 	} else {
 		p.mkdirAll(asm, 0o755)
 	}
-	moveMount(asm, asm.Use(a.Target), p.open(asm, unix.O_PATH, "O_PATH", resolve), "")
+	moveMount(asm, asm.Use(a.Target), p.open(asm, row), "")
 }
 
 // MaskSource takes copies of the mount of /dev/null, attached to nothing yet:
@@ -529,10 +560,10 @@ func (a *Mask) Shell(s *Script) {
 }
 
 func (a *Mask) Lower(asm *Asm) {
-	at := openPath(asm, a.Path, unix.O_PATH, "O_PATH", inRoot)
+	at := Path{name: a.Path}.open(asm, place)
 	asm.Allow(unix.ENOENT, unix.ENOTDIR)
 	start := asm.Len()
-	dir := openPath(asm, a.Path, unix.O_PATH|unix.O_DIRECTORY, "O_PATH|O_DIRECTORY", inRoot)
+	dir := Path{name: a.Path}.open(asm, folder)
 	asm.Allow(unix.ENOTDIR)
 	isDir := asm.Len()
 	fs := fsOpen(asm, "tmpfs", "tmpfs")
@@ -559,7 +590,7 @@ func (a *ReadOnly) Shell(s *Script) {
 }
 
 func (a *ReadOnly) Lower(asm *Asm) {
-	at := openPath(asm, a.Path, unix.O_PATH, "O_PATH", inRoot)
+	at := Path{name: a.Path}.open(asm, place)
 	asm.Allow(unix.ENOENT, unix.ENOTDIR)
 	start := asm.Len()
 	tree := openTree(asm, at, "", true)

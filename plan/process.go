@@ -74,7 +74,7 @@ type Umask struct {
 func (a *Umask) Verb() string    { return "umask" }
 func (a *Umask) Line() string    { return fmt.Sprintf("umask %04o", a.Mask) }
 func (a *Umask) Shell(s *Script) { s.Run("umask %04o", a.Mask) }
-func (a *Umask) Lower(asm *Asm)  { asm.Do(SysUmask, Num(uint64(a.Mask), fmt.Sprintf("%#o", a.Mask))) }
+func (a *Umask) Lower(asm *Asm)  { asm.Do(SysUmask, Octal.As(uint64(a.Mask))) }
 
 // Console opens a terminal in the container's own devpts, sends its other
 // side to the host, and makes it the child's controlling terminal and standard
@@ -113,7 +113,7 @@ func (a *Console) Lower(asm *Asm) {
 	if a.Target != "" {
 		tty := openTree(asm, slave, "", false)
 		Path{name: a.Target}.touch(asm)
-		moveMount(asm, tty, openPath(asm, a.Target, unix.O_PATH, "O_PATH", noLinks), "")
+		moveMount(asm, tty, Path{name: a.Target}.open(asm, placeNoLinks), "")
 	}
 	// The message names descriptor 0: what it holds is replaced right after.
 	asm.Do(SysDup3, master, Int(0), Int(0))
@@ -135,11 +135,8 @@ func sendFD0() Arg {
 	binary.NativeEndian.PutUint32(cmsg[12:], unix.SCM_RIGHTS)
 	binary.NativeEndian.PutUint64(msg[24:], 1)
 	binary.NativeEndian.PutUint64(msg[40:], uint64(len(cmsg)))
-	vec := Buf(iov, "")
-	vec.Rel = []Reloc{{0, Buf([]byte{'c'}, "")}}
-	arg := Buf(msg, `{"c", SCM_RIGHTS [0]}`)
-	arg.Rel = []Reloc{{16, vec}, {32, Buf(cmsg, "")}}
-	return arg
+	vec := Buf(iov, "", Reloc{0, Buf([]byte{'c'}, "")})
+	return Buf(msg, `{"c", SCM_RIGHTS [0]}`, Reloc{16, vec}, Reloc{32, Buf(cmsg, "")})
 }
 
 // Stdio puts descriptors that the host has opened in the place of the standard streams.
@@ -168,7 +165,7 @@ func (a *Chdir) Verb() string    { return "chdir" }
 func (a *Chdir) Line() string    { return "chdir " + Quote(a.Path) }
 func (a *Chdir) Shell(s *Script) {} // the shell does it last, as the container's user
 func (a *Chdir) Lower(asm *Asm) {
-	fd := openPath(asm, a.Path, unix.O_PATH|unix.O_DIRECTORY, "O_PATH|O_DIRECTORY", inRoot)
+	fd := Path{name: a.Path}.open(asm, folder)
 	asm.Do(SysFchdir, fd)
 }
 
@@ -197,8 +194,7 @@ func (a *Seccomp) Shell(s *Script) {
 func (a *Seccomp) Lower(asm *Asm) {
 	prog := make([]byte, 16) // struct sock_fprog: len, pointer
 	binary.NativeEndian.PutUint16(prog, uint16(len(a.Filter)/8))
-	arg := Buf(prog, fmt.Sprintf("{%d instructions}", len(a.Filter)/8))
-	arg.Rel = []Reloc{{8, Buf(a.Filter, "")}}
+	arg := Buf(prog, "{the filter}", Reloc{8, Buf(a.Filter, "")})
 	asm.Do(SysSeccomp, Num(unix.SECCOMP_SET_MODE_FILTER, "SECCOMP_SET_MODE_FILTER"), Int(int(a.Flags)), arg)
 	asm.Untimed()
 }
@@ -218,7 +214,7 @@ func (a *BoundingSet) Shell(s *Script) {
 func (a *BoundingSet) Lower(asm *Asm) {
 	for c := 0; c <= a.Last; c++ {
 		if !a.Keep.Has(c) {
-			asm.Do(SysPrctl, Num(unix.PR_CAPBSET_DROP, "PR_CAPBSET_DROP"), Num(uint64(c), "CAP_"+CapName(c)), Int(0), Int(0), Int(0))
+			asm.Do(SysPrctl, Num(unix.PR_CAPBSET_DROP, "PR_CAPBSET_DROP"), Capability.As(uint64(c)), Int(0), Int(0), Int(0))
 		}
 	}
 }
@@ -258,7 +254,7 @@ func (a *User) Lower(asm *Asm) {
 		for i, g := range a.Groups {
 			binary.NativeEndian.PutUint32(b[4*i:], g)
 		}
-		asm.Do(SysSetgroups, Int(len(a.Groups)), Buf(b, fmt.Sprint(a.Groups)))
+		asm.Do(SysSetgroups, Int(len(a.Groups)), Buf(b, "[groups]"))
 	}
 	g, u := Int(int(a.GID)), Int(int(a.UID))
 	asm.Do(SysSetresgid, g, g, g)
@@ -303,10 +299,10 @@ func (a *Capabilities) Lower(asm *Asm) {
 		binary.NativeEndian.PutUint32(data[4*i:], uint32(set))
 		binary.NativeEndian.PutUint32(data[12+4*i:], uint32(set>>32))
 	}
-	asm.Do(SysCapset, Buf(head, "{v3}"), Buf(data, fmt.Sprintf("{eff=%#x, prm=%#x, inh=%#x}", a.Effective, a.Permitted, a.Inheritable)))
+	asm.Do(SysCapset, Buf(head, "{v3}"), Buf(data, "{the sets}"))
 	for c := range 64 {
 		if a.Ambient.Has(c) {
-			asm.Do(SysPrctl, Num(unix.PR_CAP_AMBIENT, "PR_CAP_AMBIENT"), Num(unix.PR_CAP_AMBIENT_RAISE, "PR_CAP_AMBIENT_RAISE"), Num(uint64(c), "CAP_"+CapName(c)), Int(0), Int(0))
+			asm.Do(SysPrctl, Num(unix.PR_CAP_AMBIENT, "PR_CAP_AMBIENT"), Num(unix.PR_CAP_AMBIENT_RAISE, "PR_CAP_AMBIENT_RAISE"), Capability.As(uint64(c)), Int(0), Int(0))
 		}
 	}
 }
@@ -352,7 +348,7 @@ func (a *Exec) Shell(s *Script) { s.Exec(a.Cwd, a.Args, a.Env) }
 // there, or not to be executed, is no reason not to try the next.
 func (a *Exec) Lower(asm *Asm) {
 	argv, env := Strs(a.Args), Strs(a.Env)
-	env.Text = fmt.Sprintf("[%d variables]", len(a.Env))
+	env.Text = "[environment]"
 	for i, p := range a.Paths {
 		asm.Do(SysExecve, Str(p), argv, env)
 		if i < len(a.Paths)-1 {

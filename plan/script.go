@@ -108,20 +108,31 @@ func (s *Script) String(title string) string {
 	fmt.Fprintf(&b, scriptHead, strings.ReplaceAll(title, "\n", " "))
 	section("undo() {\nset +e\n", s.undo)
 	section("rm -rf \"$T\"\n}\ntrap undo EXIT\ntrap 'kill -KILL \"$PID\"' INT TERM HUP\n\n# --- the child's half ---\n", nil)
-	section("cat >\"$T/child\" <<'THE_CHILD'\nset -eu\ncase $1 in\n1)\nread -r _ <\"$T/go\"\n", s.child)
+	end := s.delimiter()
+	section("cat >\"$T/child\" <<'"+end+"'\nset -eu\ncase $1 in\n1)\nread -r _ <\"$T/go\"\n", s.child)
 	privs := ""
 	if s.privs != "" {
 		privs = "setpriv" + s.privs + " "
 	}
 	section("\n# the command: last, with nothing left of what set it up\n", []string{
 		"exec 3<>\"$T/last\" 4<>\"$T/ready\"",
-		"exec " + s.env + " " + privs + s.exec + " ;;", "esac", "THE_CHILD"})
+		"exec " + s.env + " " + privs + s.exec + " ;;", "esac", end})
 	section("\n# --- the host's half, before the child is born ---\n", s.before)
 	section(fmt.Sprintf(scriptBirth, s.clone), nil)
 	section("\n# --- the host's half, with the child waiting ---\n", s.after)
 	section("echo >\"$T/go\"\n\n# --- all is in place: the child moves into its root, and runs ---\nread -r _ <\"$T/ready\"\n", s.last)
 	section("echo >\"$T/last\"\nwait \"$MAKER\" && status=0 || status=$?\nexit \"$status\"\n", nil)
 	return b.String()
+}
+
+// delimiter is a line that the child's half does not have, which ends it: a
+// value with line breaks in it might.
+func (s *Script) delimiter() string {
+	end := "THE_CHILD"
+	for text := strings.Join(append(s.child, s.env, s.privs, s.exec), "\n"); strings.Contains(text, end); {
+		end += "_"
+	}
+	return end
 }
 
 const scriptHead = `#!/bin/sh

@@ -47,9 +47,13 @@ func (a *ShiftedOverlay) Do(e *plan.Env) error {
 	}
 	defer unix.Close(fs)
 	for i := len(a.Overlay.Layers) - 1; i >= 0; i-- {
-		if err := addLayer(fs, a.Overlay.Layers[i], int(ns.Fd())); err != nil {
+		fd, err := addLayer(fs, a.Overlay.Layers[i], int(ns.Fd()))
+		if err != nil {
 			return fmt.Errorf("map owners of layer %s: %w", a.Overlay.Layers[i], err)
 		}
+		// A mount that is attached to nothing is taken apart when its last
+		// descriptor is closed, and overlay clones it at its own creation.
+		defer unix.Close(fd)
 	}
 	for _, o := range [...][2]string{{"upperdir", a.Overlay.Upper}, {"workdir", a.Overlay.Work}} {
 		if err := unix.FsconfigSetString(fs, o[0], o[1]); err != nil {
@@ -63,17 +67,20 @@ func (a *ShiftedOverlay) Do(e *plan.Env) error {
 	return err
 }
 
-func addLayer(fs int, dir string, ns int) error {
-	fd, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+// addLayer makes a mount of a layer with mapped owners, and names it to overlay.
+func addLayer(fs int, dir string, ns int) (fd int, err error) {
+	fd, err = unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
-		return err
+		return -1, err
 	}
-	defer unix.Close(fd) // overlay has taken its own reference
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(ns)}
-	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
-		return err
+	if err = unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err == nil {
+		err = unix.FsconfigSetString(fs, "lowerdir+", fmt.Sprintf("/proc/self/fd/%d", fd))
 	}
-	return unix.FsconfigSetString(fs, "lowerdir+", fmt.Sprintf("/proc/self/fd/%d", fd))
+	if err != nil {
+		unix.Close(fd)
+	}
+	return fd, err
 }
 
 // userNamespace makes a user namespace with a map, and nobody in it. It takes

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"vitro/plan/run"
@@ -50,6 +51,9 @@ type invocation struct {
 }
 
 func main() {
+	if filepath.Base(os.Args[0]) == initName {
+		os.Exit(initMain(os.Args[1:]))
+	}
 	code, err := command(os.Args[1:], os.Stdout)
 	if err != nil {
 		run.Report(os.Stderr, "vitro-oci", err)

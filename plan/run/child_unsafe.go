@@ -225,6 +225,7 @@ func rawClone(flags uintptr) (uintptr, syscall.Errno) {
 // which has to live until the child has executed its program.
 type linker struct {
 	handles map[string]int
+	strings []byte // all strings, each ended by a NUL; it never grows
 	keep    []any
 }
 
@@ -235,6 +236,7 @@ type linker struct {
 func (l *linker) link(m *machine, p *plan.Plan, calls []plan.Call, o *Options) error {
 	born, next := p.Born(), 0
 	m.ops = make([]op, 0, len(calls)+2*len(p.Steps))
+	l.strings = make([]byte, 0, stringSize(calls))
 	maxReg := 0
 	strict := o.strict()
 	for i := born + 1; i < len(p.Steps); i++ {
@@ -282,43 +284,64 @@ func (l *linker) instruction(c *plan.Call) (op, error) {
 	return o, nil
 }
 
+// stringSize is what all strings of the calls take.
+func stringSize(calls []plan.Call) (n int) {
+	for i := range calls {
+		for k := range calls[i].Args {
+			switch a := &calls[i].Args[k]; a.Kind {
+			case plan.String:
+				n += len(a.Text) + 1
+			case plan.Pointers:
+				for _, p := range a.Mem.Ptrs {
+					n += len(p.Text) + 1
+				}
+			}
+		}
+	}
+	return n
+}
+
 // value is an argument as the kernel takes it.
 func (l *linker) value(a *plan.Arg) (uintptr, error) {
 	switch a.Kind {
 	case plan.Number:
 		return uintptr(a.Num), nil
 	case plan.Handle:
-		fd, ok := l.handles[a.Name]
+		fd, ok := l.handles[a.Text]
 		if !ok {
-			return 0, &unknownHandle{a.Name}
+			return 0, &unknownHandle{a.Text}
 		}
 		return uintptr(fd), nil
+	case plan.String:
+		start := len(l.strings)
+		l.strings = append(append(l.strings, a.Text...), 0)
+		return uintptr(unsafe.Pointer(&l.strings[start])), nil
 	case plan.Bytes:
-		if len(a.Data) == 0 {
-			return 0, nil
-		}
-		for i := range a.Rel {
-			to, err := l.value(&a.Rel[i].To)
-			if err != nil {
-				return 0, err
-			}
-			*(*uintptr)(unsafe.Pointer(&a.Data[a.Rel[i].Offset])) = to
-		}
-		l.keep = append(l.keep, a.Data)
-		return uintptr(unsafe.Pointer(&a.Data[0])), nil
+		return l.bytes(a.Mem)
 	case plan.Pointers:
-		ptrs := make([]uintptr, len(a.Ptrs)+1)
-		for i := range a.Ptrs {
-			v, err := l.value(&a.Ptrs[i])
-			if err != nil {
-				return 0, err
-			}
-			ptrs[i] = v
+		ptrs := make([]uintptr, len(a.Mem.Ptrs)+1)
+		for i := range a.Mem.Ptrs {
+			ptrs[i], _ = l.value(&a.Mem.Ptrs[i])
 		}
 		l.keep = append(l.keep, ptrs)
 		return uintptr(unsafe.Pointer(&ptrs[0])), nil
 	}
 	return 0, nil
+}
+
+// bytes puts the pointers into a block of memory; the calls keep it.
+func (l *linker) bytes(m *plan.Mem) (uintptr, error) {
+	if len(m.Data) == 0 {
+		return 0, nil
+	}
+	for i := range m.Rel {
+		to, err := l.value(&m.Rel[i].To)
+		if err != nil {
+			return 0, err
+		}
+		*(*uintptr)(unsafe.Pointer(&m.Data[m.Rel[i].Offset])) = to
+	}
+	return uintptr(unsafe.Pointer(&m.Data[0])), nil
 }
 
 // newMachine makes the memory that is shared with the child. It is given back

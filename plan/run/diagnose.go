@@ -45,16 +45,22 @@ type scene struct {
 	call   *plan.Call // of the child; nil for host steps
 	tried  []unix.Errno
 	pid    int  // the child, which waits to be looked at; 0 if there is none
-	inUser bool // the child is in a user namespace of its own
+	inUser bool // the child is not in the machine's first user namespace
 	host   look
 	values map[string]any // the action's, by their names in JSON
 }
 
+// allIDs is the map of the machine's first user namespace.
+const allIDs = "0 0 4294967295"
+
 // diagnose fills in why the step failed, and what to do about it.
 func (f *Fault) diagnose(x *execution) {
 	s := &scene{fault: f, pid: x.child.Pid, host: &machineLook{pid: x.child.Pid, pidfd: x.child.Pidfd}}
+	s.inUser = strings.Join(strings.Fields(s.host.read("/proc/self/uid_map")), " ") != allIDs
 	if i := x.p.Born(); i < len(x.p.Steps) {
-		s.inUser = x.p.Steps[i].Action.(*plan.Clone).Flags&unix.CLONE_NEWUSER != 0
+		c := x.p.Steps[i].Action.(*plan.Clone)
+		joins := slices.ContainsFunc(c.Join, func(j plan.Join) bool { return j.Kind == "user" })
+		s.inUser = s.inUser || joins || c.Flags&unix.CLONE_NEWUSER != 0
 	}
 	if x.m != nil && !f.Step.IsHost() {
 		s.tried = x.errnos(f.Index)

@@ -173,7 +173,7 @@ var execTexts = [...]struct {
 	{unix.EACCES, "%s is not executable for the container's user, or is a folder, or its mount is noexec", "chmod +x it in the image, or run it by its interpreter: sh FILE"},
 	{unix.EPERM, "a seccomp filter or a security module forbids to execute %s", "allow execve in the seccomp profile"},
 	{unix.ENOEXEC, "the kernel knows no way to execute %s: it is for another kind of machine, or a script without #!", "see what it is: file; and mind --platform"},
-	{unix.E2BIG, "the arguments and the environment of %s are too large: together a quarter of the stack limit, each 128 KiB", "pass less, by files or standard input; or raise --ulimit stack"},
+	{unix.E2BIG, "the arguments and the environment of %s are too large: each may have 128 KiB, all together a quarter of the stack limit", "pass less, by files or standard input; or raise --ulimit stack"},
 	{unix.ETXTBSY, "somebody has %s open for writing", "close it; to find out who has it: fuser -v FILE"},
 	{unix.ELOOP, "links lead in a circle on the way to %s, or scripts are each other's interpreters", "look at the links: namei; and at the first line of the script"},
 	{unix.EINVAL, "%s names more than one loader, or is otherwise no sound program", "look at it: readelf -l"},

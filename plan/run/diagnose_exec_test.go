@@ -136,7 +136,7 @@ func TestExecFaults(t *testing.T) {
 		{"Windows", "MZ\x90\x00\x03", 0o755, nil, unix.ENOEXEC, 126,
 			"DIR/prog is a program for Windows", "build it for Linux: GOOS=linux, or the toolchain's like"},
 		{"arguments too large", "#!/bin/sh\n", 0o755, []string{"prog", strings.Repeat("x", 1<<18)}, unix.E2BIG, 126,
-			"the arguments and the environment of DIR/prog are too large: together a quarter of the stack limit, each 128 KiB", "pass less, by files or standard input; or raise --ulimit stack"},
+			"the arguments and the environment of DIR/prog are too large: each may have 128 KiB, all together a quarter of the stack limit", "pass less, by files or standard input; or raise --ulimit stack"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -21,10 +21,10 @@ var mountReasons = [...]reason{
 		a, ok := s.fault.Step.Action.(*plan.Overlay)
 		return ok && !a.Append && a.OptionsSize() > os.Getpagesize()
 	}, "the paths of the layers don't fit into one page, which is all that mount(2) takes", "use Linux 6.7 or newer, an image of fewer layers, or a shorter path for the storage"},
-	{"overlay", errs{unix.EINVAL}, func(s *scene) bool { return s.option() != "" }, "this kernel's overlay doesn't take the option {option}", "see the kernel's own words: dmesg | tail"},
 	{"overlay", errs{unix.EINVAL}, func(s *scene) bool { return slices.Contains(cantBeUpper, s.word("upper on")) },
 		"the container's writable layer is on {upper on}, which overlay can't write to", "keep the writable layer in memory (--rootfs-size 1g), or the storage on ext4, xfs or tmpfs"},
 	{"overlay", errs{unix.EINVAL}, nil, "the kernel says: {kernel}", "mend what it names; more may be in dmesg"},
+	{"overlay", errs{unix.EINVAL}, func(s *scene) bool { return s.option() != "" }, "this kernel's overlay doesn't take the option {option}", "see the kernel's own words: dmesg | tail"},
 	{"overlay", errs{unix.EINVAL}, nil, "overlay refuses these folders; the writable layer is on {upper on}. It can't be written on some file systems, or stacked more than twice", "see the kernel's own words: dmesg | tail"},
 	{"overlay", errs{unix.EPERM}, inUser, "this kernel lets no user namespace mount an overlay", "use Linux 5.11 or newer as kernel.org has it, or run as root"},
 	{"overlay", errs{unix.ELOOP}, nil, "the same folder, or one inside another, stands twice among the layers", "remove the image and load or pull it again"},
@@ -75,7 +75,8 @@ var mountReasons = [...]reason{
 		"what is mounted is a folder, and {target} is a file in the container", "give both the same kind: name a folder as the target"},
 	{"attach mkdir symlink mknod console", errs{unix.ENOTDIR}, nil, "on the way to it there is a file where a folder should be, in the container's root", "choose another place, or take the file out of the image"},
 	{"attach mkdir symlink mknod console", errs{unix.EROFS}, child, "the place is not there, and the root file system, or a mount on the way, is read-only: nothing can be made in it", "make the place in the image or the bind mount's source before"},
-	{"attach mkdir symlink mknod console", errs{unix.EACCES, unix.EOVERFLOW}, childInUser, "the container's root may not write there: the folder's owner is not mapped in its user namespace", "have the root file system belong to the mapped IDs; they are {uid_map}"},
+	{"attach mkdir symlink mknod console", errs{unix.EOVERFLOW}, child, "the mount maps IDs, and the container's root is none of those that it knows", "have the mount's map include the container's IDs"},
+	{"attach mkdir symlink mknod console", errs{unix.EACCES}, childInUser, "the container's root may not write there: the folder's owner is not mapped in its user namespace", "have the root file system belong to the mapped IDs; they are {uid_map}"},
 	{"mknod", errs{unix.EPERM}, nil, "device nodes take CAP_MKNOD in the machine's first user namespace, and the leave of the device cgroup", "run as root, or bind the host's node: --mount type=bind"},
 	{"attach root bind readonly mask", errs{unix.ENOSPC}, nil, "the namespace has as many mounts as fs.mount-max allows", "sudo sysctl -w fs.mount-max=200000"},
 	{"attach mkdir console", errs{unix.EAGAIN}, nil, "somebody moved folders in the root while the way was looked up", "try again, with nobody at work in the root"},

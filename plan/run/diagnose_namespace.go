@@ -41,7 +41,7 @@ var namespaceReasons = [...]reason{
 		"enter as the user that made them, or as root"},
 	{"clone", errs{unix.EINVAL}, joins,
 		"one of the files is no namespace of its kind, or it is the user namespace that this process is in already",
-		"look at what they are: vitro ns, or ls -l /proc/PID/ns"},
+		"look at what they are: ls -l /proc/PID/ns, or lsns"},
 	{"clone", errs{unix.ENOMEM}, joinsPid,
 		"the pid namespace takes no process any more: its first process has ended",
 		"start its container again"},

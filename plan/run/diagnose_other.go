@@ -47,7 +47,7 @@ var generalReasons = [...]reason{
 	{"", errs{unix.ENFILE}, nil, "the machine has as many open files as fs.file-max allows", "sudo sysctl -w fs.file-max=1000000, or end programs"},
 	{"", errs{unix.ENOMEM}, nil, "the kernel is out of memory, or the cgroup is", "choose a higher --memory, or end programs"},
 	{"", errs{unix.EDQUOT}, nil, "the user's quota on this file system, or of keys, is used up", "free some, or have it raised"},
-	{"", errs{unix.ENOSPC}, nil, "the file system is full, or has no more inodes", "see which: df -h, df -i; vitro's images and containers are shown by vitro system df"},
+	{"", errs{unix.ENOSPC}, nil, "the file system is full, or has no more inodes", "see which: df -h, df -i"},
 	{"", errs{unix.EIO}, nil, "the device under the file system has failed to read or write", "dmesg has more"},
 	{"", errs{unix.ENAMETOOLONG}, nil, "a name is longer than 255 bytes, or a path than 4095", "choose a shorter one"},
 	{"", errs{unix.ENOSYS}, nil, "{syscall} is unknown to this kernel, or hidden by a seccomp filter around this process", "use Linux 5.12 or newer; of a container around, --security-opt seccomp=unconfined"},

@@ -5,7 +5,10 @@ package run
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -246,6 +249,183 @@ func TestKernelFaults(t *testing.T) {
 			}
 			check(t, start(t, c.flags, append(c.actions, exec)...), "", c.cause, c.hint)
 		})
+	}
+}
+
+// What goes wrong in a container's root, with real files in it.
+func TestRootFaults(t *testing.T) {
+	exec := &plan.Exec{Paths: []string{"/"}, Args: []string{"/"}, Cwd: "/"}
+	root, file := t.TempDir(), filepath.Join(t.TempDir(), "file")
+	for _, err := range []error{
+		os.Mkdir(root+"/folder", 0o755), os.WriteFile(root+"/file", nil, 0o644), os.WriteFile(file, nil, 0o644),
+		os.Symlink("folder", root+"/link"), os.Symlink("circle", root+"/circle"),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name        string
+		source      string
+		readonly    bool
+		attach      plan.Attach
+		cause, hint string
+	}{
+		{"file on folder", file, false, plan.Attach{Target: "/folder", File: true},
+			"what is mounted is a file, and /folder is a folder in the container", "give both the same kind: name a file as the target"},
+		{"folder on file", root, false, plan.Attach{Target: "/file"},
+			"what is mounted is a folder, and /file is a file in the container", "give both the same kind: name a folder as the target"},
+		{"below a file", root, false, plan.Attach{Target: "/file/x"},
+			"on the way to it there is a file where a folder should be, in the container's root", "choose another place, or take the file out of the image"},
+		{"by a link", root, false, plan.Attach{Target: "/link", Strict: true},
+			"a symbolic link stands on the way in the image, and this step follows none: images have got out by such links (CVE-2019-19921)", "take the link out of the image"},
+		{"by a circle", root, false, plan.Attach{Target: "/circle"},
+			"the image's links on the way to /circle lead in a circle, or into the files of a process (CVE-2021-30465)", "take them out of the image, or choose another place"},
+		{"read-only", root, true, plan.Attach{Target: "/new"},
+			"the place is not there, and the root file system, or a mount on the way, is read-only: nothing can be made in it", "make the place in the image or the bind mount's source before"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bind := &plan.Bind{Source: root, Target: "/", Share: unix.MS_PRIVATE}
+			if c.readonly {
+				bind.Set = unix.MOUNT_ATTR_RDONLY
+			}
+			f := start(t, 0, &plan.Propagation{Flag: unix.MS_REC | unix.MS_PRIVATE}, bind,
+				&plan.Bind{Source: c.source, Target: c.attach.Target}, &plan.SetRoot{At: root}, &plan.Pivot{}, &c.attach, exec)
+			check(t, f, "", c.cause, c.hint)
+		})
+	}
+}
+
+// A user namespace, in which the kernel forbids what it allows root outside.
+func TestUserNamespaceFaults(t *testing.T) {
+	exec := &plan.Exec{Paths: []string{"/"}, Args: []string{"/"}, Cwd: "/"}
+	for _, c := range []struct {
+		name        string
+		action      plan.Action
+		cause, hint string
+	}{
+		{"proc", &plan.NewFS{Type: "proc", Target: "/proc"},
+			"a user namespace mounts a /proc of its own pid namespace only, and only where the one around is fully visible", "give the container a pid namespace, or mount the /proc around: type bind"},
+		{"sysfs", &plan.NewFS{Type: "sysfs", Target: "/sys"},
+			"a user namespace mounts a /sys of its own network namespace only, and only where the one around is fully visible", "give the container a network namespace, or mount the /sys around: type bind, options rbind,ro"},
+		{"other", &plan.NewFS{Type: "ext4", Source: "/dev/null", Target: "/x"},
+			"ext4 can't be mounted in a user namespace", "mount it on the host and bind it, or run as root"},
+		{"overlapping map", &host.IDMap{Kind: "uid", Ranges: []host.Range{{Container: 0, Host: 0, Size: 2}, {Container: 1, Host: 5, Size: 2}}},
+			"the ranges of the map overlap, are empty, or are more than 340", "mend linux.uidMappings and linux.gidMappings"},
+		{"device node", &plan.Node{Path: "/dev/nonesuch", Type: unix.S_IFCHR, Mode: 0o666, Major: 1, Minor: 3}, "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if covered := (&scene{host: &machineLook{}}).covered("/proc/"); c.name == "proc" && len(covered) > 0 {
+				t.Skipf("needs a /proc that nothing covers: %s", covered)
+			}
+			if c.name == "device node" {
+				t.Chdir(t.TempDir())
+				c.action.(*plan.Node).Path = "/node"
+				c.cause = "device nodes take CAP_MKNOD in the machine's first user namespace, and the leave of the device cgroup"
+				c.hint = "run as root, or bind the host's node: --mount type=bind"
+			}
+			check(t, start(t, unix.CLONE_NEWUSER, c.action, exec), "", c.cause, c.hint)
+		})
+	}
+}
+
+// What the kernel forbids an ordinary user.
+func TestOrdinaryUserFaults(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("needs an ordinary user: root may do all of it")
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		t.Fatal(err)
+	}
+	exec := &plan.Exec{Paths: []string{"/"}, Args: []string{"/"}, Cwd: "/"}
+	far := []host.Range{{Container: 0, Host: 4000000000, Size: 65536}}
+	own := (&machineLook{}).read("/proc/self/oom_score_adj")
+	for _, c := range []struct {
+		name        string
+		action      plan.Action
+		cause, hint string
+	}{
+		{"map", &host.IDMap{Kind: "uid", Ranges: far},
+			"the kernel lets an ordinary user map no ID but its own, and root none that its own user namespace lacks (user_namespaces(7))", "install newuidmap (package uidmap) and " + subordinates},
+		{"map by newuidmap", &host.IDMap{Kind: "uid", Ranges: far, Tool: "/usr/bin/newuidmap"},
+			"/etc/subuid and /etc/subgid don't give this user all of the IDs that the map asks for", subordinates},
+		{"limit", &host.Rlimit{Name: "core", Type: unix.RLIMIT_CORE, Soft: 1, Hard: 1},
+			"raising a hard limit takes CAP_SYS_RESOURCE; ours for core is 0", "ask for no more than that, or run as root"},
+		{"oom", &host.Write{Path: "/proc/$PID/oom_score_adj", Value: "-1000"},
+			"only CAP_SYS_RESOURCE may make a process less likely to be ended than this one, whose own value is " + own, "ask for " + own + " or more, or run as root"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if a, ok := c.action.(*host.IDMap); ok && a.Tool != "" && !(&machineLook{}).exists(a.Tool) {
+				t.Skip("needs ", a.Tool)
+			}
+			check(t, start(t, 0, c.action, exec), "", c.cause, c.hint)
+		})
+	}
+	_, err := Start(&plan.Plan{Steps: []plan.Step{{Action: &plan.Clone{Flags: unix.CLONE_NEWUTS}}, {Action: exec}}}, Options{})
+	var f *Fault
+	if !errors.As(err, &f) || f.Err != unix.EPERM {
+		t.Fatalf("clone without a user namespace: %v; want EPERM", err)
+	}
+	if s := (&scene{host: &machineLook{}}); s.filtered() {
+		t.Skip("needs no seccomp filter around, for the cause to be the lack of privilege")
+	}
+	check(t, f, "", "namespaces take CAP_SYS_ADMIN where no user namespace comes with them", "run as root, or have a user namespace made (rootless)")
+}
+
+// The overlay's faults need overlays that the host sees: a thread with a mount
+// namespace of its own is the host here.
+func TestOverlayFaults(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs CAP_SYS_ADMIN to mount an overlay on the host's side")
+	}
+	runtime.LockOSThread() // and never unlocked: the thread ends with the test
+	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
+		t.Skipf("needs a new mount namespace: %v", err)
+	}
+	dir := t.TempDir()
+	if err := errors.Join(unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), unix.Mount("t", dir, "tmpfs", 0, "")); err != nil {
+		t.Skipf("needs a tmpfs: %v", err)
+	}
+	defer unix.Unmount(dir, unix.MNT_DETACH)
+	for _, d := range []string{"l", "l/sub", "u", "w", "m"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := unix.Mount("o", dir+"/m", "overlay", 0, fmt.Sprintf("lowerdir=%s/l,upperdir=%s/u,workdir=%s/w", dir, dir, dir)); err != nil {
+		t.Skipf("needs the overlay file system: %v", err)
+	}
+	for _, d := range []string{"m/u", "m/w", "u2", "w2"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name        string
+		overlay     plan.Overlay
+		cause, hint string
+	}{
+		{"on overlay", plan.Overlay{Layers: []string{dir + "/l"}, Upper: dir + "/m/u", Work: dir + "/m/w"},
+			"the container's writable layer is on overlay, which overlay can't write to", "keep the writable layer in memory (--rootfs-size 1g), or the storage on ext4, xfs or tmpfs"},
+		{"missing layer", plan.Overlay{Layers: []string{dir + "/l", dir + "/none"}, Upper: dir + "/u2", Work: dir + "/w2"},
+			"the layer DIR/none is missing: the image is damaged", "remove the image and load or pull it again"},
+		{"layer in a layer", plan.Overlay{Layers: []string{dir + "/l", dir + "/l/sub"}, Upper: dir + "/u2", Work: dir + "/w2"},
+			"the same folder, or one inside another, stands twice among the layers", "remove the image and load or pull it again"},
+	} {
+		for _, appends := range []bool{false, true} {
+			{ // no subtest: that would be another thread
+				t.Logf("%s, append %t", c.name, appends)
+				o := c.overlay
+				o.Append, o.At = appends, dir+"/u2"
+				p := &plan.Plan{Steps: []plan.Step{{Action: &plan.Clone{Flags: unix.CLONE_NEWNS}}, {Action: &o}, {Action: &plan.Pivot{}}}}
+				_, err := Start(p, Options{})
+				var f *Fault
+				if !errors.As(err, &f) {
+					t.Fatal("it was mounted")
+				}
+				check(t, f, dir, c.cause, c.hint)
+			}
+		}
 	}
 }
 

@@ -71,14 +71,14 @@ func (s *scene) syscall() string {
 
 // option is what fsconfig(2) was given: "size=64m".
 func (s *scene) option() string {
-	if !s.called(plan.SysFsconfig) || s.call.Args[2].Kind != plan.Bytes {
+	if !s.called(plan.SysFsconfig) || s.call.Args[2].Kind != plan.String {
 		return ""
 	}
-	text := func(a plan.Arg) string { return strings.TrimRight(string(a.Data), "\x00") }
-	if s.call.Args[3].Kind != plan.Bytes {
-		return text(s.call.Args[2])
+	key, value := s.call.Args[2], s.call.Args[3]
+	if value.Kind != plan.String {
+		return key.Text
 	}
-	return text(s.call.Args[2]) + "=" + text(s.call.Args[3])
+	return key.Text + "=" + value.Text
 }
 
 // signal is what has ended the child: the last field of /proc/PID/stat (proc_pid_stat(5)).

@@ -351,7 +351,7 @@ func (x *execution) close() {
 	if x.mem != nil {
 		_ = unix.Munmap(x.mem)
 	}
-	runtime.KeepAlive(x.link.keep)
+	runtime.KeepAlive(x)
 }
 
 // Wait waits for the container's end and returns how it ended.

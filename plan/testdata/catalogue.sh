@@ -1,0 +1,108 @@
+#!/bin/sh
+# every child action
+# This makes the same container with the system's own tools. Run it as the user
+# for whom it was printed.
+set -eu
+export LC_ALL=C
+PATH=$PATH:/usr/sbin:/sbin
+T=$(mktemp -d) PID=
+export T
+chmod 711 "$T"
+mkfifo -m 666 "$T/go" "$T/last" "$T/ready"
+undo() {
+set +e
+rm -rf "$T"
+}
+trap undo EXIT
+trap 'kill -KILL "$PID"' INT TERM HUP
+
+# --- the child's half ---
+cat >"$T/child" <<'THE_CHILD'
+set -eu
+case $1 in
+1)
+read -r _ <"$T/go"
+exec setpriv --reuid 0 --regid 0 --clear-groups sh "$T/child" 2 ;;
+2)
+exec setpriv --reuid 0 --regid 0 --keep-groups sh "$T/child" 3 ;;
+3)
+exec setpriv --reuid 0 --regid 0 --clear-groups sh "$T/child" 4 ;;
+4)
+echo 0 >/sys/fs/cgroup/pids/c/tasks
+exec unshare --cgroup sh "$T/child" 5 ;;
+5)
+# setsid: a shell's child has its session by then; a new keyring needs keyctl(1)
+# setsid: a shell's child has its session by then; a new keyring needs keyctl(1)
+umask 0027
+mount --make-rslave /
+mount --make-private /
+mount --make-unbindable /
+mount -t tmpfs tmpfs /run/c/scratch
+mkdir /run/c/scratch/upper /run/c/scratch/work
+mount -t tmpfs -o size=64m tmpfs /run/c/scratch
+mkdir /run/c/scratch/upper /run/c/scratch/work
+mount -t overlay -o lowerdir=/l/1:/l/0,upperdir=/c/upper,workdir=/c/work,userxattr overlay "$ROOT"
+mount -t overlay -o 'lowerdir=/l/a\:b\,c\\d:/l/0,upperdir=/c/upper,workdir=/c/work' overlay "$ROOT"
+mkdir -p "$ROOT"/tmp
+mount -t tmpfs -o nosuid,nodev,size=64m,noswap tmpfs "$ROOT"/tmp
+mkdir -p "$ROOT"/proc
+mount -t proc proc "$ROOT"/proc
+mkdir -p "$ROOT"/data
+mount --bind /srv "$ROOT"/data
+mkdir -p "$ROOT"/data
+mount --rbind /srv "$ROOT"/data
+mount -o remount,bind,ro "$ROOT"/data
+mount --make-rprivate "$ROOT"/data
+mkdir -p "$ROOT"/data
+mount --rbind /srv "$ROOT"/data
+mount -o remount,bind,ro "$ROOT"/data
+mount --make-rshared "$ROOT"/data
+mkdir -p "$ROOT"/etc; [ -e "$ROOT"/etc/hosts ] || : >"$ROOT"/etc/hosts
+mount --bind /etc/hosts "$ROOT"/etc/hosts
+mount -o remount,bind,noatime "$ROOT"/etc/hosts
+mkdir -p -m 750 "$ROOT"/srv/a
+mkdir -p "$ROOT"/dev; mknod -m 666 "$ROOT"/dev/null c 1 3
+mkdir -p "$ROOT"/dev; mknod -m 660 "$ROOT"/dev/disk b 8 1
+chown 1:6 "$ROOT"/dev/disk
+mkdir -p "$ROOT"; mknod -m 600 "$ROOT"/pipe p
+[ -e "$ROOT"/dev/fd ] || ln -s /proc/self/fd "$ROOT"/dev/fd
+ip link set lo up
+hostname box
+echo example >/proc/sys/kernel/domainname
+echo 1 >/proc/sys/net/ipv4/ip_forward
+# the terminal: a shell can't send one to its parent; the command runs on the caller's (script(1) would make one)
+# the terminal: a shell can't send one to its parent; the command runs on the caller's (script(1) would make one)
+# standard streams: the caller's
+if [ -e "$ROOT"/proc/sys ]; then mount --rbind "$ROOT"/proc/sys "$ROOT"/proc/sys && mount -o remount,bind,ro "$ROOT"/proc/sys; fi
+if [ -d "$ROOT"/proc/kcore ]; then mount -t tmpfs -o ro,nosuid,nodev,noexec tmpfs "$ROOT"/proc/kcore; elif [ -e "$ROOT"/proc/kcore ]; then mount --bind /dev/null "$ROOT"/proc/kcore; fi
+mount -o remount,bind,ro "$ROOT"
+# seccomp: no shell command loads a filter; this container goes without one
+
+# the command: last, with nothing left of what set it up
+exec 3<>"$T/last" 4<>"$T/ready"
+exec env -i PATH=/bin 'A=b c' setpriv --no-new-privs --bounding-set=-all,+chown,+dac_override,+dac_read_search,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+linux_immutable,+net_bind_service,+net_broadcast,+net_admin,+net_raw,+ipc_lock,+ipc_owner,+sys_module,+sys_rawio,+sys_chroot,+sys_ptrace,+sys_pacct,+sys_boot,+sys_nice,+sys_resource,+sys_time,+sys_tty_config,+mknod,+lease,+audit_write,+audit_control,+setfcap,+mac_override,+mac_admin,+syslog,+wake_alarm,+block_suspend,+audit_read,+perfmon,+checkpoint_restore --reuid=1000 --regid=100 --groups=4,5 --reuid=0 --regid=0 --keep-groups --inh-caps=-all,+chown --ambient-caps=-all,+chown --pdeathsig KILL sh -c 'echo >&4; read -r _ <&3; exec 3<&- 4<&-; cd "$0"; exec "$@"' /srv prog 'a b' 'it'\''s' ;;
+esac
+THE_CHILD
+
+# --- the host's half, before the child is born ---
+
+# --- birth ---
+exec 5<&0
+ sh "$T/child" 1 <&5 &
+MAKER=$!
+while [ -z "$PID" ]; do
+	kill -0 "$MAKER"
+	read -r PID _ <"/proc/$MAKER/task/$MAKER/children" || PID=
+done
+
+# --- the host's half, with the child waiting ---
+echo >"$T/go"
+
+# --- all is in place: the child moves into its root, and runs ---
+read -r _ <"$T/ready"
+$IN_USER nsenter -t "$PID" -m pivot_root "$ROOT" "$ROOT"
+$IN_USER umount -N "$PID" -l /
+mount -N "$PID" --make-shared /
+echo >"$T/last"
+wait "$MAKER" && status=0 || status=$?
+exit "$status"
