@@ -188,6 +188,7 @@ func (in *input) compiled(t *testing.T) string {
 	if after := mustJSON(t, r.Spec); after != before {
 		t.Errorf("Compile changed its config.json\nfrom %s\nto   %s", before, after)
 	}
+	checkJumps(t, res.Lower())
 	var b strings.Builder
 	for _, n := range res.Notes {
 		fmt.Fprintf(&b, "# note: %s\n", n)
@@ -195,6 +196,16 @@ func (in *input) compiled(t *testing.T) string {
 	b.WriteString(res.Text(in.Calls))
 	// A filter has as many instructions as the architecture's call numbers need.
 	return instructions.ReplaceAllString(b.String(), "N instructions")
+}
+
+// checkJumps: no jump of a real plan leads out of its step.
+func checkJumps(t *testing.T, calls []plan.Call) {
+	t.Helper()
+	for i, c := range calls {
+		if n := max(c.SkipErr, c.SkipOK); n > 0 && (i+n >= len(calls) || calls[i+n].Step != c.Step) {
+			t.Errorf("step %d: %s jumps out of it", c.Step, c)
+		}
+	}
 }
 
 var instructions = regexp.MustCompile(`\d+ instructions`)

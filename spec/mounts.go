@@ -232,6 +232,16 @@ func strict(fstype string) bool { return fstype == "proc" || fstype == "sysfs" }
 
 // later keeps a step for after the pivot.
 func (c *compiler) later(why string, a plan.Action) {
+	if why == "" {
+		switch a.(type) {
+		case *plan.Attach:
+			why = "made above, and now put in its place: no path leads out of the container any more"
+		case *plan.Symlink:
+			why = "a name that programs expect"
+		case *plan.Seal:
+			why = "all is in it that is to be in it"
+		}
+	}
 	c.attach = append(c.attach, plan.Step{Action: a, Why: why})
 }
 
