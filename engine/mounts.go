@@ -34,6 +34,11 @@ func (d *draft) mounts() error {
 	for i := range ms {
 		d.adapt(&ms[i])
 	}
+	if kind, _, _ := strings.Cut(d.IPC, ":"); kind == "host" { // the host's queues, if it shows any
+		if _, err := os.Stat("/dev/mqueue"); err != nil {
+			ms = slices.DeleteFunc(ms, func(m specs.Mount) bool { return m.Destination == "/dev/mqueue" })
+		}
+	}
 	user, err := d.userMounts()
 	if err != nil {
 		return err

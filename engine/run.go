@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"vitro/cgroup"
 	"vitro/container"
@@ -261,11 +262,22 @@ func (e *Engine) Run(ctx context.Context, f *Flags, h Hooks) (monitor.Exit, []st
 			return monitor.Exit{}, nil, err
 		}
 		exit, err := p.run(h)
-		if errors.Is(err, network.ErrTaken) && try < attempts {
+		if (errors.Is(err, network.ErrTaken) || vanished(err)) && try < attempts {
 			continue
 		}
 		return exit, p.Notes, err
 	}
+}
+
+// vanished reports whether the cgroup that the container's was to be made in
+// has gone since it was looked at: with the last container that was in it.
+func vanished(err error) bool {
+	var f *run.Fault
+	if !errors.As(err, &f) || !errors.Is(f.Err, unix.ENOENT) {
+		return false
+	}
+	_, ok := f.Step.Action.(*cgroup.Make)
+	return ok
 }
 
 func (p *Prepared) run(h Hooks) (exit monitor.Exit, err error) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"vitro/image"
 )
@@ -48,7 +49,7 @@ func (d *draft) write() error {
 		Version:  specs.Version,
 		Root:     &specs.Root{Path: "rootfs", Readonly: d.ReadOnly},
 		Hostname: d.hostname(), Domainname: d.Domainname,
-		Process: &specs.Process{Terminal: d.Terminal, Cwd: "/"},
+		Process: &specs.Process{Terminal: d.Terminal, ConsoleSize: d.consoleSize(), Cwd: "/"},
 		Linux:   &specs.Linux{Sysctl: d.Sysctl},
 	}
 	for _, chapter := range chapters {
@@ -57,6 +58,19 @@ func (d *draft) write() error {
 		}
 	}
 	return nil
+}
+
+// consoleSize is our terminal's, so that the container's has it from its first
+// moment on.
+func (d *draft) consoleSize() *specs.Box {
+	if !d.Terminal {
+		return nil
+	}
+	ws, err := unix.IoctlGetWinsize(0, unix.TIOCGWINSZ)
+	if err != nil || ws.Row == 0 && ws.Col == 0 {
+		return nil
+	}
+	return &specs.Box{Height: uint(ws.Row), Width: uint(ws.Col)}
 }
 
 func (d *draft) hostname() string {

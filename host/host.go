@@ -152,7 +152,7 @@ type Remove struct {
 
 func (a *Remove) Verb() string         { return "remove" }
 func (a *Remove) Line() string         { return "rm -r " + a.Path }
-func (a *Remove) Shell(s *plan.Script) { s.Run("rm -rf %s", plan.Quote(a.Path)) }
+func (a *Remove) Shell(s *plan.Script) { s.Run("remove %s", plan.Quote(a.Path)) }
 func (a *Remove) Undo() plan.Host      { return nil }
 func (a *Remove) Do(*plan.Env) error   { return os.RemoveAll(a.Path) }
 
@@ -246,7 +246,7 @@ type Open struct {
 
 func (a *Open) Verb() string         { return "open" }
 func (a *Open) Line() string         { return fmt.Sprintf("open %s as %s", a.Path, a.As) }
-func (a *Open) Shell(s *plan.Script) {}
+func (a *Open) Shell(s *plan.Script) { s.Handle(a.As, a.Path) }
 func (a *Open) Undo() plan.Host      { return nil }
 func (a *Open) Do(e *plan.Env) error {
 	fd, err := unix.Open(a.Path, a.Flags|unix.O_CLOEXEC, 0)

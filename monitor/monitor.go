@@ -68,10 +68,14 @@ func (j *Job) Run() (Exit, error) {
 	if j.Started != nil {
 		j.Started(child)
 	}
-	done := make(chan struct{})
-	go forward(signals, done, child)
+	done, deaf := make(chan struct{}), make(chan struct{})
+	go func() { forward(signals, done, child); close(deaf) }()
 	ws, _, err := child.Wait()
 	close(done)
+	<-deaf
+	if child.Pidfd >= 0 {
+		unix.Close(child.Pidfd)
+	}
 	j.Streams.close()
 	if err != nil {
 		return Exit{}, err
@@ -94,7 +98,7 @@ func (j *Job) Run() (Exit, error) {
 // as it would have a moment earlier.
 func listen() <-chan os.Signal {
 	c := make(chan os.Signal, 64)
-	go signal.Notify(c, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGWINCH)
+	go signal.Notify(c, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGWINCH, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
 	time.AfterFunc(20*time.Millisecond, func() { signal.Notify(c) })
 	return c
 }

@@ -88,6 +88,9 @@ func (a *Clone) Line() string {
 }
 
 func (a *Clone) Shell(s *Script) {
+	if dir := s.handles[a.Into]; dir != "" { // a shell can't be born in a cgroup
+		s.Born(`echo "$PID" >%s`, Quote(dir+"/cgroup.procs"))
+	}
 	cmd := ""
 	for _, j := range a.Join {
 		for _, n := range namespaces {
@@ -97,7 +100,7 @@ func (a *Clone) Shell(s *Script) {
 		}
 	}
 	if cmd != "" {
-		cmd = "nsenter --preserve-credentials" + cmd + " -- "
+		cmd = "nsenter --no-fork --preserve-credentials" + cmd + " -- "
 	}
 	s.Clone(cmd + unshareCommand(a.Flags) + " --fork")
 }

@@ -283,9 +283,10 @@ type Overlay struct {
 }
 
 func (a *Overlay) Verb() string { return "overlay" }
-func (a *Overlay) Line() string { return "mount -t overlay -o " + a.data() + " overlay /" }
+func (a *Overlay) Line() string { return "mount -t overlay -o " + a.Data() + " overlay /" }
 
-func (a *Overlay) data() string {
+// Data is the option string, as mount(2) takes it.
+func (a *Overlay) Data() string {
 	var b strings.Builder
 	b.WriteString("lowerdir=")
 	for i := len(a.Layers) - 1; i >= 0; i-- {
@@ -307,13 +308,13 @@ func overlayEscape(p string) string {
 }
 
 func (a *Overlay) Shell(s *Script) {
-	s.Run("mount -t overlay -o %s overlay \"$ROOT\"", Quote(a.data()))
+	s.Run("mount -t overlay -o %s overlay \"$ROOT\"", Quote(a.Data()))
 }
 
 func (a *Overlay) Lower(asm *Asm) {
 	if !a.Append {
-		asm.Do(SysMount, Str("overlay"), Str(a.At), Str("overlay"), Int(0), Str(a.data()))
-		asm.As("/", asm.Get(SysOpenat, AtFDCWD, Str(a.At), Num(unix.O_PATH|unix.O_CLOEXEC, "O_PATH|O_CLOEXEC"), Int(0)))
+		asm.Do(SysMount, Str("overlay"), Str(a.At), Str("overlay"), Int(0), Str(a.Data()))
+		asm.As("/", openTree(asm, AtFDCWD, a.At, false)) // a copy, attached to nothing as the others
 		return
 	}
 	fs := fsOpen(asm, "overlay", "overlay")
@@ -330,7 +331,7 @@ func (a *Overlay) Lower(asm *Asm) {
 
 // OptionsSize is the length of the option string, which has to fit a page
 // where Append is not set.
-func (a *Overlay) OptionsSize() int { return len(a.data()) + 1 }
+func (a *Overlay) OptionsSize() int { return len(a.Data()) + 1 }
 
 // SetRoot puts the container's root on a place in the host's tree, in the
 // child's own mount namespace: pivot_root(2) wants a mount point.
@@ -340,7 +341,7 @@ type SetRoot struct {
 
 func (a *SetRoot) Verb() string    { return "root" }
 func (a *SetRoot) Line() string    { return "attach the root to " + a.At }
-func (a *SetRoot) Shell(s *Script) {}
+func (a *SetRoot) Shell(s *Script) { s.Root(a.At) }
 func (a *SetRoot) Lower(asm *Asm)  { moveMount(asm, asm.Use("/"), AtFDCWD, a.At) }
 
 // Scratch puts a tmpfs on a place in the host's tree, in the child's own mount
@@ -391,8 +392,8 @@ type Pivot struct{}
 func (a *Pivot) Verb() string { return "pivot_root" }
 func (a *Pivot) Line() string { return "pivot_root . .; umount -l ." }
 func (a *Pivot) Shell(s *Script) {
-	s.Last(`$IN_USER nsenter -t "$PID" -m pivot_root "$ROOT" "$ROOT"`)
-	s.Last(`$IN_USER umount -N "$PID" -l /`)
+	s.Last(`%snsenter -t "$PID" -m pivot_root "$ROOT" "$ROOT"`, s.inUser)
+	s.Last(`%sumount -N "$PID" -l /`, s.inUser)
 }
 
 // Lower uses pivot_root(".", "."): the old root ends up on top of the new one,

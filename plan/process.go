@@ -30,6 +30,7 @@ func (a *EnterIDs) Shell(s *Script) {
 	if a.KeepGroups {
 		groups = "--keep-groups"
 	}
+	s.InUser(a.KeepGroups)
 	s.Reexec("setpriv --reuid 0 --regid 0 " + groups)
 }
 
@@ -71,10 +72,14 @@ type Umask struct {
 	Mask uint32 `json:"mask"`
 }
 
-func (a *Umask) Verb() string    { return "umask" }
-func (a *Umask) Line() string    { return fmt.Sprintf("umask %04o", a.Mask) }
-func (a *Umask) Shell(s *Script) { s.Run("umask %04o", a.Mask) }
-func (a *Umask) Lower(asm *Asm)  { asm.Do(SysUmask, Octal.As(uint64(a.Mask))) }
+func (a *Umask) Verb() string { return "umask" }
+func (a *Umask) Line() string { return fmt.Sprintf("umask %04o", a.Mask) }
+func (a *Umask) Shell(s *Script) {
+	if a.Mask != 0 { // a shell's mkdir and mknod are given modes, or follow the script's mask
+		s.Run("umask %04o", a.Mask)
+	}
+}
+func (a *Umask) Lower(asm *Asm) { asm.Do(SysUmask, Octal.As(uint64(a.Mask))) }
 
 // Console opens a terminal in the container's own devpts, sends its other
 // side to the host, and makes it the child's controlling terminal and standard

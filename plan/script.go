@@ -4,6 +4,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -19,11 +20,13 @@ import (
 // the script's child does everything below $ROOT, drops its privileges, and
 // waits; then the host moves it to its new root (Last), and lets it go.
 type Script struct {
-	before, child, after, last, undo []string
-	clone, env, privs, exec          string
-	stage                            int
-	where                            *[]string
-	back                             *Script
+	before, child, born, after, last, undo []string
+	root, clone, env, privs, exec          string
+	inUser                                 string // what enters the child's user namespace as its root
+	handles                                map[string]string
+	stage                                  int
+	where                                  *[]string
+	back                                   *Script
 }
 
 // Run adds a command at the place where the step runs.
@@ -37,6 +40,32 @@ func (s *Script) Note(format string, args ...any) { s.Run("# "+format, args...) 
 // Last adds a host command for the moment when the child only waits to go on.
 func (s *Script) Last(format string, args ...any) {
 	s.last = append(s.last, fmt.Sprintf(format, args...))
+}
+
+// Born adds a host command for the moment when the child is born.
+func (s *Script) Born(format string, args ...any) {
+	s.born = append(s.born, fmt.Sprintf(format, args...))
+}
+
+// Root says where the container's root file system is put together.
+func (s *Script) Root(path string) { s.root = path }
+
+// Handle says which file a handle stands for: a shell names files, and keeps
+// no descriptors.
+func (s *Script) Handle(name, path string) {
+	if s.handles == nil {
+		s.handles = make(map[string]string)
+	}
+	s.handles[name] = path
+}
+
+// InUser says that host commands for the child's mounts have to be root of its
+// user namespace, whose groups may be forbidden to change.
+func (s *Script) InUser(keepGroups bool) {
+	s.inUser = `nsenter -t "$PID" -U `
+	if keepGroups {
+		s.inUser += "--preserve-credentials "
+	}
 }
 
 // Undoing is where an action's inverse adds its commands: they run after the
@@ -62,7 +91,7 @@ func (s *Script) Reexec(command string) {
 // Exec sets the command that the container runs, with its environment.
 func (s *Script) Exec(cwd string, argv, env []string) {
 	s.env = "env -i " + Quote(env...)
-	s.exec = fmt.Sprintf("sh -c 'echo >&4; read -r _ <&3; exec 3<&- 4<&-; cd \"$0\"; exec \"$@\"' %s %s",
+	s.exec = fmt.Sprintf(`"$(command -v sh)" -c 'echo >&4; read -r _ <&3; exec 3<&- 4<&-; cd "$0"; unset PWD OLDPWD; exec "$@"' %s %s`,
 		Quote(cwd), Quote(argv...))
 }
 
@@ -84,10 +113,11 @@ func (p *Plan) Shell() string {
 		default:
 			s.where = &s.after
 		}
-		if st.Why != "" {
-			*s.where = append(*s.where, "\n# "+st.Why)
-		}
+		at := len(*s.where)
 		st.Action.Shell(s)
+		if st.Why != "" && len(*s.where) > at {
+			*s.where = slices.Insert(*s.where, at, "\n# "+st.Why)
+		}
 		if s.back != nil { // the last step's come first
 			s.undo = append(*s.back.where, s.undo...)
 			s.back = nil
@@ -105,34 +135,23 @@ func (s *Script) String(title string) string {
 			b.WriteString(l + "\n")
 		}
 	}
-	fmt.Fprintf(&b, scriptHead, strings.ReplaceAll(title, "\n", " "))
-	section("undo() {\nset +e\n", s.undo)
-	section("rm -rf \"$T\"\n}\ntrap undo EXIT\ntrap 'kill -KILL \"$PID\"' INT TERM HUP\n\n# --- the child's half ---\n", nil)
-	end := s.delimiter()
-	section("cat >\"$T/child\" <<'"+end+"'\nset -eu\ncase $1 in\n1)\nread -r _ <\"$T/go\"\n", s.child)
+	fmt.Fprintf(&b, scriptHead, strings.ReplaceAll(title, "\n", " "), Quote(s.root))
+	section(scriptUndo, s.undo)
+	section("rm -rf \"$T\"\n}\ntrap undo EXIT\ntrap 'exit 129' HUP\ntrap 'exit 130' INT\ntrap 'exit 143' TERM\n", nil)
+	section("\n# --- the child's half ---\ncat >\"$T/child\" <<'THE_CHILD'\nset -eu\ncase $1 in\n1)\nread -r _ <\"$T/go\"\nexec 4>\"$T/ready\" # its end tells the host if this fails\n", s.child)
 	privs := ""
 	if s.privs != "" {
-		privs = "setpriv" + s.privs + " "
+		privs = `"$(command -v setpriv)"` + s.privs + " "
 	}
 	section("\n# the command: last, with nothing left of what set it up\n", []string{
-		"exec 3<>\"$T/last\" 4<>\"$T/ready\"",
-		"exec " + s.env + " " + privs + s.exec + " ;;", "esac", end})
+		`exec 3<>"$T/last"`,
+		"exec " + s.env + " " + privs + s.exec + " ;;", "esac", "THE_CHILD"})
 	section("\n# --- the host's half, before the child is born ---\n", s.before)
-	section(fmt.Sprintf(scriptBirth, s.clone), nil)
+	section(fmt.Sprintf(scriptBirth, s.clone), s.born)
 	section("\n# --- the host's half, with the child waiting ---\n", s.after)
 	section("echo >\"$T/go\"\n\n# --- all is in place: the child moves into its root, and runs ---\nread -r _ <\"$T/ready\"\n", s.last)
-	section("echo >\"$T/last\"\nwait \"$MAKER\" && status=0 || status=$?\nexit \"$status\"\n", nil)
+	section("echo >\"$T/last\"\nwait \"$MAKER\" && status=0 || status=$?\nPID= MAKER=\nexit \"$status\"\n", nil)
 	return b.String()
-}
-
-// delimiter is a line that the child's half does not have, which ends it: a
-// value with line breaks in it might.
-func (s *Script) delimiter() string {
-	end := "THE_CHILD"
-	for text := strings.Join(append(s.child, s.env, s.privs, s.exec), "\n"); strings.Contains(text, end); {
-		end += "_"
-	}
-	return end
 }
 
 const scriptHead = `#!/bin/sh
@@ -142,17 +161,34 @@ const scriptHead = `#!/bin/sh
 set -eu
 export LC_ALL=C
 PATH=$PATH:/usr/sbin:/sbin
-T=$(mktemp -d) PID=
-export T
+umask 022
+ROOT=%s
+T=$(mktemp -d) PID= MAKER=
+export ROOT T
 chmod 711 "$T"
 mkfifo -m 666 "$T/go" "$T/last" "$T/ready"
+`
+
+// scriptUndo begins the function that takes everything back. An ordinary user
+// can remove files of the IDs lent to the container only as root of a user
+// namespace that has them too.
+const scriptUndo = `
+# --- taking it all back, whatever happens ---
+remove() {
+	rm -rf "$1" 2>/dev/null || unshare -r --map-auto rm -rf "$1" 2>/dev/null || unshare -r rm -rf "$1"
+}
+undo() {
+set +e
+for p in $PID $MAKER; do kill -KILL "$p" 2>/dev/null; done
+wait
 `
 
 const scriptBirth = `
 # --- birth ---
 exec 5<&0
-%s sh "$T/child" 1 <&5 &
+%s sh "$T/child" 1 <&5 5<&- &
 MAKER=$!
+exec 5<&-
 while [ -z "$PID" ]; do
 	kill -0 "$MAKER"
 	read -r PID _ <"/proc/$MAKER/task/$MAKER/children" || PID=

@@ -5,6 +5,7 @@ package rootfs
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -31,56 +32,79 @@ func (a *ShiftedOverlay) Line() string {
 }
 
 func (a *ShiftedOverlay) Shell(s *plan.Script) {
-	s.Note("mount(8) maps owners from version 2.39 on only (X-mount.idmap): with an older one, the files belong to nobody")
+	s.Run("echo 'this container needs layers with mapped owners (mount_setattr(2), MOUNT_ATTR_IDMAP), which no shell command makes for an overlay' >&2; exit 1")
 }
 
 // Do leaves the overlay as the handle "/".
+//
+// Kernels before 6.15 take only layers that are mounted somewhere. So a thread
+// goes to a mount namespace of its own, mounts them there, and ends; overlay
+// keeps its own copies.
 func (a *ShiftedOverlay) Do(e *plan.Env) error {
-	ns, err := userNamespace(a.First, a.Size)
-	if err != nil {
-		return fmt.Errorf("make user namespace: %w", err)
-	}
-	defer ns.Close()
-	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fs)
-	for i := len(a.Overlay.Layers) - 1; i >= 0; i-- {
-		fd, err := addLayer(fs, a.Overlay.Layers[i], int(ns.Fd()))
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends here
+		fd, err := a.make()
+		e.Handles["/"] = fd
 		if err != nil {
-			return fmt.Errorf("map owners of layer %s: %w", a.Overlay.Layers[i], err)
+			delete(e.Handles, "/")
 		}
-		// A mount that is attached to nothing is taken apart when its last
-		// descriptor is closed, and overlay clones it at its own creation.
-		defer unix.Close(fd)
-	}
-	for _, o := range [...][2]string{{"upperdir", a.Overlay.Upper}, {"workdir", a.Overlay.Work}} {
-		if err := unix.FsconfigSetString(fs, o[0], o[1]); err != nil {
-			return err
-		}
-	}
-	if err := unix.FsconfigCreate(fs); err != nil {
-		return err
-	}
-	e.Handles["/"], err = unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
-	return err
+		done <- err
+	}()
+	return <-done
 }
 
-// addLayer makes a mount of a layer with mapped owners, and names it to overlay.
-func addLayer(fs int, dir string, ns int) (fd int, err error) {
-	fd, err = unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+// make runs on a thread that nothing else will run on.
+func (a *ShiftedOverlay) make() (int, error) {
+	ns, err := userNamespace(a.First, a.Size)
 	if err != nil {
+		return -1, fmt.Errorf("make user namespace: %w", err)
+	}
+	defer ns.Close()
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return -1, fmt.Errorf("unshare mount namespace: %w", err)
+	}
+	at := a.Overlay.At
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return -1, fmt.Errorf("make mounts private: %w", err)
+	}
+	if err := unix.Mount("tmpfs", at, "tmpfs", 0, ""); err != nil {
+		return -1, fmt.Errorf("mount a place for the layers: %w", err)
+	}
+	o := a.Overlay
+	o.Layers = nil
+	for i, dir := range a.Overlay.Layers {
+		place := fmt.Sprintf("%s/%d", at, i)
+		if err := mapped(dir, place, int(ns.Fd())); err != nil {
+			return -1, fmt.Errorf("map owners of layer %s: %w", dir, err)
+		}
+		o.Layers = append(o.Layers, place)
+	}
+	place := at + "/root"
+	if err := unix.Mkdir(place, 0o700); err != nil {
 		return -1, err
 	}
-	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(ns)}
-	if err = unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err == nil {
-		err = unix.FsconfigSetString(fs, "lowerdir+", fmt.Sprintf("/proc/self/fd/%d", fd))
+	if err := unix.Mount("overlay", place, "overlay", 0, o.Data()); err != nil {
+		return -1, err
 	}
+	return unix.OpenTree(unix.AT_FDCWD, place, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+}
+
+// mapped mounts a layer with mapped owners.
+func mapped(dir, place string, ns int) error {
+	fd, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
-		unix.Close(fd)
+		return err
 	}
-	return fd, err
+	defer unix.Close(fd)
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(ns)}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+		return err
+	}
+	if err := unix.Mkdir(place, 0o700); err != nil {
+		return err
+	}
+	return unix.MoveMount(fd, "", unix.AT_FDCWD, place, unix.MOVE_MOUNT_F_EMPTY_PATH)
 }
 
 // userNamespace makes a user namespace with a map, and nobody in it. It takes
@@ -101,9 +125,9 @@ func userNamespace(first, size uint32) (*os.File, error) {
 // Shift is Mount for a user namespace of root's making: a host step, that goes
 // with Before.
 func (r *Root) Shift(first, size uint32) (plan.Step, error) {
-	if !r.Append {
-		return plan.Step{}, fmt.Errorf("make root file system: layers with mapped owners need Linux 6.7")
+	o := plan.Overlay{Layers: r.Layers, Upper: r.Dir + "/upper", Work: r.Dir + "/work", At: r.At()}
+	if o.OptionsSize() > page {
+		return plan.Step{}, fmt.Errorf("make root file system: %d layers need more mount options than the kernel takes", len(r.Layers))
 	}
-	o := plan.Overlay{Layers: r.Layers, Upper: r.Dir + "/upper", Work: r.Dir + "/work", Append: true, At: r.At()}
 	return plan.Step{Action: &ShiftedOverlay{Overlay: o, First: first, Size: size}, Why: "root's files in the image belong to the container's root, who is somebody else outside"}, nil
 }

@@ -302,11 +302,17 @@ func diff(want, got string) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "from line %d on\n", first+1)
-	for _, l := range w[first : len(w)-last] {
-		b.WriteString("want " + l + "\n")
-	}
-	for _, l := range g[first : len(g)-last] {
-		b.WriteString("got  " + l + "\n")
+	const most = 12
+	for _, side := range []struct {
+		name  string
+		lines []string
+	}{{"want", w[first : len(w)-last]}, {"got ", g[first : len(g)-last]}} {
+		for _, l := range side.lines[:min(most, len(side.lines))] {
+			b.WriteString(side.name + " " + l + "\n")
+		}
+		if n := len(side.lines) - most; n > 0 {
+			fmt.Fprintf(&b, "%s ... and %d lines more\n", side.name, n)
+		}
 	}
 	return b.String()
 }

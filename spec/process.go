@@ -58,15 +58,38 @@ func (c *compiler) limits() error {
 			return fmt.Errorf("compile config.json: process.rlimits: %s: soft limit %d is above the hard one, %d", l.Type, l.Soft, l.Hard)
 		}
 		nofile = nofile || l.Type == "RLIMIT_NOFILE"
-		c.plan.Add("a limit for each process: process.rlimits", &host.Rlimit{Name: rlimits[i].name, Type: rlimits[i].num, Soft: l.Soft, Hard: l.Hard})
+		step := plan.Step{Action: &host.Rlimit{Name: rlimits[i].name, Type: rlimits[i].num, Soft: l.Soft, Hard: l.Hard}, Why: "a limit for each process: process.rlimits"}
+		if rlimits[i].num == unix.RLIMIT_NOFILE {
+			c.limitFiles(l.Soft, step)
+		} else {
+			c.plan.Append(step)
+		}
 	}
 	if f := c.Facts; !nofile && f.Nofile != 0 {
-		c.plan.Add("the limit that we were started with: the Go runtime has raised it for itself", &host.Nofile{Soft: f.Nofile})
+		c.limitFiles(f.Nofile, plan.Step{Action: &host.Nofile{Soft: f.Nofile}, Why: "the limit that we were started with: the Go runtime has raised it for itself"})
 	}
 	if adj := c.proc.OOMScoreAdj; adj != nil {
 		c.plan.Add("how soon the kernel ends it when memory runs out", &host.Write{Path: "/proc/$PID/oom_score_adj", Value: strconv.Itoa(*adj)})
 	}
 	return nil
+}
+
+// limitFiles sets the limit on descriptors: now, which costs nothing, or, if
+// the set-up itself needs more of them, when it has opened the last one.
+func (c *compiler) limitFiles(soft uint64, step plan.Step) {
+	need := 100 // those of ours, /dev, the terminal
+	for i := range c.Spec.Mounts {
+		need += 4 + strings.Count(c.Spec.Mounts[i].Destination, "/")
+	}
+	for i := range c.linux.Devices {
+		need += 4 + strings.Count(c.linux.Devices[i].Path, "/")
+	}
+	need += 5*len(c.linux.MaskedPaths) + 2*len(c.linux.ReadonlyPaths) + len(c.linux.Sysctl)
+	if soft < uint64(need) {
+		c.late = append(c.late, step)
+		return
+	}
+	c.plan.Append(step)
 }
 
 // console gives the container its standard streams.
@@ -142,6 +165,7 @@ func (c *compiler) privileges() error {
 	}
 	c.plan.Add(why, &plan.BoundingSet{Keep: bounding, Last: c.Facts.LastCap})
 	c.plan.Add("where the command starts", &plan.Chdir{Path: path.Clean("/" + c.proc.Cwd)})
+	c.plan.Append(c.late...)
 	u := c.proc.User
 	keep := c.ns.inUser() && (c.ns.user == nil || c.ns.user.keepGroups) || c.Facts.SetgroupsOff
 	if keep && len(u.AdditionalGids) > 0 {

@@ -79,6 +79,7 @@ type machine struct {
 	clock [2]int64
 	buf   [8]byte
 	args  cloneArgs
+	pidfd int32 // of the child, for the host: the kernel writes it here
 	// open lets the host look at the child after a failure, through /proc:
 	// after a change of user the kernel hides a process from its own user.
 	open bool
@@ -183,8 +184,12 @@ func (m *machine) fail() {
 		syscall.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 1, 0)
 	}
 	m.tell('f')
-	syscall.RawSyscall(unix.SYS_READ, m.sock, uintptr(unsafe.Pointer(&m.buf)), 1)
-	exit(1)
+	for { // what the host has sent before it heard is no leave to go
+		r, _, e := syscall.RawSyscall(unix.SYS_READ, m.sock, uintptr(unsafe.Pointer(&m.buf)), 1)
+		if r != 1 && e != syscall.EINTR {
+			exit(1)
+		}
+	}
 }
 
 // fork gives birth to the child by clone3(2), and has it run m. Signals are
@@ -295,7 +300,22 @@ func stringSize(calls []plan.Call) (n int) {
 				for _, p := range a.Mem.Ptrs {
 					n += len(p.Text) + 1
 				}
+			case plan.Bytes:
+				n += relocatedSize(a.Mem)
 			}
+		}
+	}
+	return n
+}
+
+// relocatedSize is what the strings take that a block of memory points to.
+func relocatedSize(m *plan.Mem) (n int) {
+	for i := range m.Rel {
+		switch to := &m.Rel[i].To; to.Kind {
+		case plan.String:
+			n += len(to.Text) + 1
+		case plan.Bytes:
+			n += relocatedSize(to.Mem)
 		}
 	}
 	return n

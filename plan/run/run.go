@@ -170,10 +170,13 @@ func (x *execution) let(i int) error {
 	if _, err := unix.Write(x.sock, []byte{'g'}); err != nil {
 		return x.await() // it is gone: hear why
 	}
-	if strict && i < len(x.p.Steps)-1 {
-		return x.hear('d')
+	switch {
+	case !strict:
+		return nil
+	case i == len(x.p.Steps)-1:
+		return x.await()
 	}
-	return nil
+	return x.hear('d')
 }
 
 // clone gives birth to the child.
@@ -191,8 +194,8 @@ func (x *execution) clone(i int, a *plan.Clone) error {
 	if err := x.prepare(i, a, pair[1]); err != nil {
 		return err
 	}
-	var pidfd int32 = -1
-	args := cloneArgs{flags: unix.CLONE_PIDFD, exitSignal: uint64(unix.SIGCHLD), pidfd: addressOf(&pidfd)}
+	x.m.pidfd = -1 // not a variable of ours: our stack may move before the call
+	args := cloneArgs{flags: unix.CLONE_PIDFD, exitSignal: uint64(unix.SIGCHLD), pidfd: addressOf(&x.m.pidfd)}
 	if len(a.Join) == 0 {
 		args.flags |= a.Flags
 		if a.Into != "" {
@@ -205,7 +208,7 @@ func (x *execution) clone(i int, a *plan.Clone) error {
 	if errno != 0 {
 		return x.fault(i, errno)
 	}
-	x.child.Pid, x.child.Pidfd, x.env.Pid = int(pid), int(pidfd), int(pid)
+	x.child.Pid, x.child.Pidfd, x.env.Pid = int(pid), int(x.m.pidfd), int(pid)
 	if len(a.Join) > 0 {
 		return x.second(i)
 	}
@@ -214,7 +217,7 @@ func (x *execution) clone(i int, a *plan.Clone) error {
 
 // prepare makes the child's program.
 func (x *execution) prepare(i int, a *plan.Clone, sock int) error {
-	m, mem, err := newMachine(len(x.p.Steps), len(x.calls)+2*len(x.p.Steps)+len(a.Join)+1)
+	m, mem, err := newMachine(len(x.p.Steps), len(x.calls)+3*len(x.p.Steps)+len(a.Join)+2)
 	if err != nil {
 		return x.fault(i, err)
 	}
@@ -225,15 +228,17 @@ func (x *execution) prepare(i int, a *plan.Clone, sock int) error {
 	if err := x.link.link(m, x.p, x.calls, &x.o); err != nil {
 		return x.fault(i, err)
 	}
+	// The child has a copy of our end of the socket too: it would never hear that we are gone.
+	first := []op{{kind: opCall, nr: unix.SYS_CLOSE, step: uint16(i), arg: [6]uintptr{uintptr(x.sock)}}}
 	if len(a.Join) == 0 {
+		m.ops = append(first, m.ops...)
 		return nil
 	}
-	var first []op
 	for _, j := range a.Join {
 		first = append(first, op{kind: opCall, nr: unix.SYS_SETNS, step: uint16(i),
 			arg: [6]uintptr{uintptr(x.env.Handles[j.Handle]), uintptr(plan.NamespaceFlag(j.Kind))}})
 	}
-	m.args = cloneArgs{flags: a.Flags | unix.CLONE_PARENT, exitSignal: uint64(unix.SIGCHLD)}
+	m.args = cloneArgs{flags: a.Flags | unix.CLONE_PARENT} // the signal at its end is the first process's (clone(2), CLONE_PARENT)
 	if a.Into != "" {
 		m.args.flags |= unix.CLONE_INTO_CGROUP
 		m.args.cgroup = uint64(x.env.Handles[a.Into])
