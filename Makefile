@@ -1,0 +1,85 @@
+# Names for commands. The code needs none of it: go build ./cmd/... and go test ./... do on their own.
+# `make` lists what there is.
+
+GO      ?= $(shell command -v go || echo /usr/local/go/bin/go)
+PREFIX  ?= /usr/local
+DESTDIR ?=
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+
+TOOL     = $(GO) tool -modfile=tools/go.mod
+GOBUILD  = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w'
+FUZZTIME ?= 5s
+
+# The packages whose tests say something about the kernel, for make test-vm.
+VM_TESTS ?= plan plan/run host cgroup network rootfs seccomp image image/layer spec container monitor engine \
+            cmd/vitro-oci cmd/vitro test/e2e
+
+export GO
+export CGO_ENABLED := 0
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 12
+
+.PHONY: build
+build: ## the two programs, static, in bin/
+	$(GOBUILD) -o bin/ ./cmd/...
+
+.PHONY: setup
+setup: ## install what tests and bench need (Debian, Ubuntu; as root or with sudo)
+	@test/setup demo test bench
+
+.PHONY: demo
+demo: ## a first container, as root or as an ordinary user
+	@test/setup demo
+	@$(MAKE) -s build
+	bin/vitro run --rm busybox sh -c 'id; hostname; ps; mount | head -n 12'
+
+.PHONY: test
+test: ## lint, and all tests, as root and as an ordinary user
+	@test/setup test
+	@status=0; $(MAKE) -s lint || status=1; $(MAKE) -s build || status=1; test/run || status=1; exit $$status
+
+.PHONY: test-vm
+test-vm: ## the tests of VM_TESTS in a virtual machine with pure cgroup v2, as root and as an ordinary user
+	@test/setup test
+	@$(MAKE) -s build
+	@test/vm/test $(VM_TESTS)
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck, known vulnerabilities
+	@echo gofmt; out=$$($(GO)fmt -l $$(find . -name '*.go' -not -path './.git/*')); test -z "$$out" || { echo "$$out"; exit 1; }
+	$(GO) vet ./...
+	GOARCH=arm64 $(GO) vet ./...
+	$(TOOL) staticcheck ./...
+	@echo govulncheck; out=$$($(TOOL) govulncheck ./... 2>&1) && echo "$$out" | tail -n 1 || case $$out in \
+	  *"fetching vulnerabilities"*) echo "govulncheck: NOT CHECKED: its database cannot be reached" ;; \
+	  *) echo "$$out"; exit 1 ;; esac
+
+.PHONY: deadcode
+deadcode: ## functions that no program reaches
+	$(TOOL) deadcode ./cmd/...
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for FUZZTIME
+	@test/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: ## vitro beside its peers, as a table on stdout and in bench/last.md
+	@test/setup bench
+	@$(MAKE) -s build
+	$(GO) build -o bin/bench ./bench
+	bin/bench -o bench/last.md
+
+.PHONY: cross
+cross: ## build and vet for arm64
+	GOARCH=arm64 $(GOBUILD) -o bin/arm64/ ./cmd/...
+	GOARCH=arm64 $(GO) vet ./...
+
+.PHONY: install
+install: build ## into PREFIX (/usr/local)
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin bin/vitro bin/vitro-oci
+
+.PHONY: clean
+clean: ## remove what make made
+	rm -rf bin bench/last.md

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command bench starts the same container with vitro and with its peers, in
+// turn, many times, and prints a table of medians, with ratios.
+//
+// It compares whole commands, from start to exit, as a user meets them. It
+// asserts nothing, and it does not say where the time goes: for that there is
+// vitro's own trace. All it makes is in one folder, and gone at the end.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == loopVerb {
+		if err := loop(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	n := flag.Int("n", 20, "how often each command is measured")
+	warm := flag.Int("warm", 3, "how often each runs before that")
+	bin := flag.String("bin", "bin", "folder of vitro and vitro-oci")
+	out := flag.String("o", "", "file to write the table to, besides stdout")
+	only := flag.String("only", "", "measure only the commands whose name contains this, and the floor")
+	flag.Parse()
+	if err := bench(*n, *warm, *bin, *only, *out); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func bench(n, warm int, bin, only, out string) (err error) {
+	if n < 1 || warm < 0 {
+		return errors.New("-n must be positive, -warm not negative")
+	}
+	bin, err = filepath.Abs(bin)
+	if err != nil {
+		return err
+	}
+	s, err := newScene(bin)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	var rows []*row
+	for _, c := range contenders(s) {
+		if !strings.Contains(c.name, only) && c.group != "floor" {
+			continue
+		}
+		r := &row{contender: c}
+		if r.missing = s.ready(&c); r.missing == "" {
+			fmt.Fprintln(os.Stderr, "bench:", c.name)
+		}
+		rows = append(rows, r)
+	}
+	measure(s, rows, n, warm)
+
+	w := io.Writer(os.Stdout)
+	if out != "" {
+		f, err := os.Create(out)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		w = io.MultiWriter(w, f)
+	}
+	printTable(w, rows, n)
+	printPrograms(w, bin)
+	return nil
+}
+
+// row is a command and what was measured of it.
+type row struct {
+	contender
+	missing string // why it was not measured, if so
+	times   []int64
+	peak    int64 // KiB
+}
+
+// measure runs all commands in turn, A B C A B C, so that what else the
+// machine does meets them alike.
+func measure(s *scene, rows []*row, n, warm int) {
+	for i := range warm + n {
+		for _, r := range rows {
+			if r.missing != "" {
+				continue
+			}
+			a := s.run(r.place, r.argv(i))
+			switch {
+			case a.Error != "":
+				r.missing = a.Error
+			case i >= warm:
+				r.times = append(r.times, a.Nanoseconds)
+				r.peak = max(r.peak, a.PeakKB)
+			}
+		}
+	}
+}
+
+// ready runs what a command needs once before it, and says what is missing.
+func (s *scene) ready(c *contender) string {
+	for _, program := range c.needs {
+		if _, err := exec.LookPath(program); err != nil {
+			return "needs " + program
+		}
+	}
+	if c.root && os.Geteuid() != 0 {
+		return "needs root"
+	}
+	for _, argv := range c.setup {
+		if a := s.run(c.place, argv); a.Error != "" {
+			return a.Error
+		}
+	}
+	return ""
+}
