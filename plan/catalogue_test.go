@@ -57,6 +57,7 @@ func catalogue() []Child {
 		&User{UID: 1000, GID: 100, Groups: []uint32{4, 5}}, &User{KeepGroups: true},
 		&Capabilities{Effective: 1 << unix.CAP_CHOWN, Permitted: 1<<unix.CAP_CHOWN | 1<<unix.CAP_BPF, Inheritable: 1 << unix.CAP_CHOWN, Ambient: 1 << unix.CAP_CHOWN},
 		&DieWith{},
+		&Nofile{Soft: 10, Hard: 20},
 		&CloseOthers{From: 3},
 		&Exec{Paths: []string{"/bin/prog", "/usr/bin/prog"}, Args: []string{"prog", "a b", "it's"}, Env: []string{"PATH=/bin", "A=b c"}, Cwd: "/srv"},
 	}

@@ -323,6 +323,23 @@ func (a *DieWith) Lower(asm *Asm) {
 	asm.Do(SysPrctl, Num(unix.PR_SET_PDEATHSIG, "PR_SET_PDEATHSIG"), Num(uint64(unix.SIGKILL), "SIGKILL"), Int(0), Int(0), Int(0))
 }
 
+// Nofile lowers the child's own limit on descriptors, when the set-up, which
+// needs more of them, has opened the last one.
+type Nofile struct {
+	Soft uint64 `json:"soft"`
+	Hard uint64 `json:"hard"`
+}
+
+func (a *Nofile) Verb() string    { return "rlimit" }
+func (a *Nofile) Line() string    { return fmt.Sprintf("prlimit --nofile=%d:%d", a.Soft, a.Hard) }
+func (a *Nofile) Shell(s *Script) { s.Run("ulimit -Sn %d; ulimit -Hn %d", a.Soft, a.Hard) }
+func (a *Nofile) Lower(asm *Asm) {
+	b := make([]byte, 16) // struct rlimit64: soft, hard
+	binary.NativeEndian.PutUint64(b[0:], a.Soft)
+	binary.NativeEndian.PutUint64(b[8:], a.Hard)
+	asm.Do(SysPrlimit64, Int(0), Num(unix.RLIMIT_NOFILE, "RLIMIT_NOFILE"), Buf(b, fmt.Sprintf("{%d, %d}", a.Soft, a.Hard)), Num(0, "NULL"))
+}
+
 // CloseOthers closes, at the exec, every descriptor that is not the container's to have.
 type CloseOthers struct {
 	From int `json:"from"` // 3 and the preserved ones

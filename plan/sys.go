@@ -37,6 +37,7 @@ const (
 	SysPersonality
 	SysPivotRoot
 	SysPrctl
+	SysPrlimit64
 	SysSeccomp
 	SysSendmsg
 	SysSetdomainname
@@ -86,6 +87,7 @@ var sysTable = [...]struct {
 	SysPersonality:   {"personality", unix.SYS_PERSONALITY},
 	SysPivotRoot:     {"pivot_root", unix.SYS_PIVOT_ROOT},
 	SysPrctl:         {"prctl", unix.SYS_PRCTL},
+	SysPrlimit64:     {"prlimit64", unix.SYS_PRLIMIT64},
 	SysSeccomp:       {"seccomp", unix.SYS_SECCOMP},
 	SysSendmsg:       {"sendmsg", unix.SYS_SENDMSG},
 	SysSetdomainname: {"setdomainname", unix.SYS_SETDOMAINNAME},

@@ -44,7 +44,6 @@ var commands = [...]struct {
 
 // invocation is a command line, taken apart.
 type invocation struct {
-	root    string
 	args    []string
 	options map[string]string
 	stdout  io.Writer

@@ -361,7 +361,7 @@ func TestUnpackLimits(t *testing.T) {
 			if !errors.Is(err, ErrLimit) || !strings.Contains(err.Error(), tt.say) {
 				t.Errorf("error %v; want %v with %q", err, ErrLimit, tt.say)
 			}
-			if _, err := os.Lstat(fs); !os.IsNotExist(err) {
+			if _, err := os.Lstat(fs); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("the layer's directory is left behind: %v", err)
 			}
 		})
@@ -398,7 +398,7 @@ func TestUnpackDigest(t *testing.T) {
 		if name != "plain" {
 			if fs, _, err := unpack(t, archive[:len(archive)-5], asUser()); err == nil || !errors.Is(err, io.ErrUnexpectedEOF) {
 				t.Errorf("%s, cut off: error %v; want %v", name, err, io.ErrUnexpectedEOF)
-			} else if _, err := os.Lstat(fs); !os.IsNotExist(err) {
+			} else if _, err := os.Lstat(fs); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("%s, cut off: left behind", name)
 			}
 		}
@@ -524,7 +524,7 @@ func TestRemoveAll(t *testing.T) {
 	if err := RemoveAll(top); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Lstat(top); !os.IsNotExist(err) {
+	if _, err := os.Lstat(top); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("top is still there: %v", err)
 	}
 	lstat(t, host)

@@ -6,6 +6,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -93,7 +94,7 @@ func TestOverlayInside(t *testing.T) {
 	if s := strings.Join(got, " "); err != nil || s != want {
 		t.Errorf("merged view: %s, %v; want %s", s, err, want)
 	}
-	if _, err := os.Lstat(filepath.Join(merged, "f")); !os.IsNotExist(err) {
+	if _, err := os.Lstat(filepath.Join(merged, "f")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("f is still there: %v", err)
 	}
 }

@@ -5,16 +5,27 @@
 set -eu
 export LC_ALL=C
 PATH=$PATH:/usr/sbin:/sbin
-T=$(mktemp -d) PID=
-export T
+umask 022
+ROOT=/c/rootfs
+T=$(mktemp -d) PID= MAKER=
+export ROOT T
 chmod 711 "$T"
 mkfifo -m 666 "$T/go" "$T/last" "$T/ready"
+
+# --- taking it all back, whatever happens ---
+remove() {
+	rm -rf "$1" 2>/dev/null || unshare -r --map-auto rm -rf "$1" 2>/dev/null || unshare -r rm -rf "$1"
+}
 undo() {
 set +e
+for p in $PID $MAKER; do kill -KILL "$p" 2>/dev/null; done
+wait
 rm -rf "$T"
 }
 trap undo EXIT
-trap 'kill -KILL "$PID"' INT TERM HUP
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 # --- the child's half ---
 cat >"$T/child" <<'THE_CHILD'
@@ -22,6 +33,7 @@ set -eu
 case $1 in
 1)
 read -r _ <"$T/go"
+exec 4>"$T/ready" # its end tells the host if this fails
 exec setpriv --reuid 0 --regid 0 --clear-groups sh "$T/child" 2 ;;
 2)
 exec setpriv --reuid 0 --regid 0 --keep-groups sh "$T/child" 3 ;;
@@ -77,10 +89,11 @@ if [ -e "$ROOT"/proc/sys ]; then mount --rbind "$ROOT"/proc/sys "$ROOT"/proc/sys
 if [ -d "$ROOT"/proc/kcore ]; then mount -t tmpfs -o ro,nosuid,nodev,noexec tmpfs "$ROOT"/proc/kcore; elif [ -e "$ROOT"/proc/kcore ]; then mount --bind /dev/null "$ROOT"/proc/kcore; fi
 mount -o remount,bind,ro "$ROOT"
 # seccomp: no shell command loads a filter; this container goes without one
+ulimit -Sn 10; ulimit -Hn 20
 
 # the command: last, with nothing left of what set it up
-exec 3<>"$T/last" 4<>"$T/ready"
-exec env -i PATH=/bin 'A=b c' setpriv --no-new-privs --bounding-set=-all,+chown,+dac_override,+dac_read_search,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+linux_immutable,+net_bind_service,+net_broadcast,+net_admin,+net_raw,+ipc_lock,+ipc_owner,+sys_module,+sys_rawio,+sys_chroot,+sys_ptrace,+sys_pacct,+sys_boot,+sys_nice,+sys_resource,+sys_time,+sys_tty_config,+mknod,+lease,+audit_write,+audit_control,+setfcap,+mac_override,+mac_admin,+syslog,+wake_alarm,+block_suspend,+audit_read,+perfmon,+checkpoint_restore --reuid=1000 --regid=100 --groups=4,5 --reuid=0 --regid=0 --keep-groups --inh-caps=-all,+chown --ambient-caps=-all,+chown --pdeathsig KILL sh -c 'echo >&4; read -r _ <&3; exec 3<&- 4<&-; cd "$0"; exec "$@"' /srv prog 'a b' 'it'\''s' ;;
+exec 3<>"$T/last"
+exec env -i PATH=/bin 'A=b c' "$(command -v setpriv)" --no-new-privs --bounding-set=-all,+chown,+dac_override,+dac_read_search,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+linux_immutable,+net_bind_service,+net_broadcast,+net_admin,+net_raw,+ipc_lock,+ipc_owner,+sys_module,+sys_rawio,+sys_chroot,+sys_ptrace,+sys_pacct,+sys_boot,+sys_nice,+sys_resource,+sys_time,+sys_tty_config,+mknod,+lease,+audit_write,+audit_control,+setfcap,+mac_override,+mac_admin,+syslog,+wake_alarm,+block_suspend,+audit_read,+perfmon,+checkpoint_restore --reuid=1000 --regid=100 --groups=4,5 --reuid=0 --regid=0 --keep-groups --inh-caps=-all,+chown --ambient-caps=-all,+chown --pdeathsig KILL "$(command -v sh)" -c 'echo >&4; read -r _ <&3; exec 3<&- 4<&-; cd "$0"; unset PWD OLDPWD; exec "$@"' /srv prog 'a b' 'it'\''s' ;;
 esac
 THE_CHILD
 
@@ -88,8 +101,9 @@ THE_CHILD
 
 # --- birth ---
 exec 5<&0
- sh "$T/child" 1 <&5 &
+ sh "$T/child" 1 <&5 5<&- &
 MAKER=$!
+exec 5<&-
 while [ -z "$PID" ]; do
 	kill -0 "$MAKER"
 	read -r PID _ <"/proc/$MAKER/task/$MAKER/children" || PID=
@@ -100,9 +114,10 @@ echo >"$T/go"
 
 # --- all is in place: the child moves into its root, and runs ---
 read -r _ <"$T/ready"
-$IN_USER nsenter -t "$PID" -m pivot_root "$ROOT" "$ROOT"
-$IN_USER umount -N "$PID" -l /
+nsenter -t "$PID" -U nsenter -t "$PID" -m pivot_root "$ROOT" "$ROOT"
+nsenter -t "$PID" -U umount -N "$PID" -l /
 mount -N "$PID" --make-shared /
 echo >"$T/last"
 wait "$MAKER" && status=0 || status=$?
+PID= MAKER=
 exit "$status"

@@ -5,19 +5,30 @@
 set -eu
 export LC_ALL=C
 PATH=$PATH:/usr/sbin:/sbin
-T=$(mktemp -d) PID=
-export T
+umask 022
+ROOT=''
+T=$(mktemp -d) PID= MAKER=
+export ROOT T
 chmod 711 "$T"
 mkfifo -m 666 "$T/go" "$T/last" "$T/ready"
+
+# --- taking it all back, whatever happens ---
+remove() {
+	rm -rf "$1" 2>/dev/null || unshare -r --map-auto rm -rf "$1" 2>/dev/null || unshare -r rm -rf "$1"
+}
 undo() {
 set +e
+for p in $PID $MAKER; do kill -KILL "$p" 2>/dev/null; done
+wait
 rm /run/d
 rm /run/c
 rm '/run/a b'
 rm -rf "$T"
 }
 trap undo EXIT
-trap 'kill -KILL "$PID"' INT TERM HUP
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 # --- the child's half ---
 cat >"$T/child" <<'THE_CHILD'
@@ -25,6 +36,7 @@ set -eu
 case $1 in
 1)
 read -r _ <"$T/go"
+exec 4>"$T/ready" # its end tells the host if this fails
 
 # root inside
 exec setpriv --reuid 0 --regid 0 --clear-groups sh "$T/child" 2 ;;
@@ -34,13 +46,9 @@ exec setpriv --reuid 0 --regid 0 --clear-groups sh "$T/child" 2 ;;
 mkdir -p "$ROOT"/proc
 mount -t proc proc "$ROOT"/proc
 
-# no setuid
-
-# the command
-
 # the command: last, with nothing left of what set it up
-exec 3<>"$T/last" 4<>"$T/ready"
-exec env -i 'A=b c' setpriv --no-new-privs --reuid=1 --regid=2 --groups=3,4 sh -c 'echo >&4; read -r _ <&3; exec 3<&- 4<&-; cd "$0"; exec "$@"' / sh -c 'echo '\''hi'\''
+exec 3<>"$T/last"
+exec env -i 'A=b c' "$(command -v setpriv)" --no-new-privs --reuid=1 --regid=2 --groups=3,4 "$(command -v sh)" -c 'echo >&4; read -r _ <&3; exec 3<&- 4<&-; cd "$0"; unset PWD OLDPWD; exec "$@"' / sh -c 'echo '\''hi'\''
 ' ;;
 esac
 THE_CHILD
@@ -55,8 +63,9 @@ touch /run/c
 
 # --- birth ---
 exec 5<&0
-nsenter --preserve-credentials --net='/run/netns/it'\''s' -- unshare --user --keep-caps --pid --mount --propagation unchanged --fork sh "$T/child" 1 <&5 &
+nsenter --no-fork --preserve-credentials --net='/run/netns/it'\''s' -- unshare --user --keep-caps --pid --mount --propagation unchanged --fork sh "$T/child" 1 <&5 5<&- &
 MAKER=$!
+exec 5<&-
 while [ -z "$PID" ]; do
 	kill -0 "$MAKER"
 	read -r PID _ <"/proc/$MAKER/task/$MAKER/children" || PID=
@@ -64,16 +73,15 @@ done
 
 # --- the host's half, with the child waiting ---
 
-# birth
-
 # with the child there
 touch /run/d
 echo >"$T/go"
 
 # --- all is in place: the child moves into its root, and runs ---
 read -r _ <"$T/ready"
-$IN_USER nsenter -t "$PID" -m pivot_root "$ROOT" "$ROOT"
-$IN_USER umount -N "$PID" -l /
+nsenter -t "$PID" -U nsenter -t "$PID" -m pivot_root "$ROOT" "$ROOT"
+nsenter -t "$PID" -U umount -N "$PID" -l /
 echo >"$T/last"
 wait "$MAKER" && status=0 || status=$?
+PID= MAKER=
 exit "$status"

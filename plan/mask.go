@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// MaskSource takes copies of the mount of /dev/null, attached to nothing yet:
+// one for each file to hide. They come from the host, since the container's own
+// /dev/null may be whatever its image says (CVE-2025-31133).
+type MaskSource struct {
+	Count int `json:"count"`
+}
+
+func (a *MaskSource) Verb() string { return "masks" }
+func (a *MaskSource) Line() string {
+	return fmt.Sprintf("%d × /dev/null, to hide files behind", a.Count)
+}
+func (a *MaskSource) Shell(s *Script) {}
+func (a *MaskSource) Lower(asm *Asm) {
+	for i := range a.Count {
+		asm.As(fmt.Sprintf("mask%d", i), openTree(asm, AtFDCWD, "/dev/null", false))
+	}
+}
+
+// Mask hides a file behind /dev/null, a folder behind an empty one. A path
+// that isn't there is no error.
+type Mask struct {
+	Path   string `json:"path"`
+	Number int    `json:"number"` // which copy of MaskSource
+}
+
+func (a *Mask) Verb() string { return "mask" }
+func (a *Mask) Line() string { return "hide " + Quote(a.Path) }
+func (a *Mask) Shell(s *Script) {
+	p := InRoot(a.Path)
+	s.Run("if [ -d %s ]; then mount -t tmpfs -o ro,nosuid,nodev,noexec tmpfs %s; elif [ -e %s ]; then mount --bind /dev/null %s; fi", p, p, p, p)
+}
+
+func (a *Mask) Lower(asm *Asm) {
+	at := Path{name: a.Path}.open(asm, place)
+	asm.Allow(unix.ENOENT, unix.ENOTDIR)
+	start := asm.Len()
+	dir := Path{name: a.Path}.open(asm, folder)
+	asm.Allow(unix.ENOTDIR)
+	isDir := asm.Len()
+	fs := fsOpen(asm, "tmpfs", "tmpfs")
+	fsOption(asm, fs, "ro")
+	tmp := fsMount(asm, fs, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+	moveMount(asm, tmp, dir, "")
+	asm.Last().SkipOK = 1
+	asm.Calls[isDir-1].SkipErr = asm.Len() - isDir
+	moveMount(asm, asm.Use(fmt.Sprintf("mask%d", a.Number)), at, "")
+	asm.Calls[start-1].SkipErr = asm.Len() - start
+}
+
+// ReadOnly makes a path and all below it read-only, by a mount of itself. A
+// path that isn't there is no error.
+type ReadOnly struct {
+	Path string `json:"path"`
+}
+
+func (a *ReadOnly) Verb() string { return "readonly" }
+func (a *ReadOnly) Line() string { return "make " + Quote(a.Path) + " read-only" }
+func (a *ReadOnly) Shell(s *Script) {
+	p := InRoot(a.Path)
+	s.Run("if [ -e %s ]; then mount --rbind %s %s && mount -o remount,bind,ro %s; fi", p, p, p, p)
+}
+
+func (a *ReadOnly) Lower(asm *Asm) {
+	at := Path{name: a.Path}.open(asm, place)
+	asm.Allow(unix.ENOENT, unix.ENOTDIR)
+	start := asm.Len()
+	tree := openTree(asm, at, "", true)
+	setAttr(asm, tree, unix.MOUNT_ATTR_RDONLY, 0, 0, true)
+	moveMount(asm, tree, at, "")
+	asm.Calls[start-1].SkipErr = asm.Len() - start
+}
+
+// Seal makes a mount read-only, when everything in it is in its place.
+type Seal struct {
+	Target string `json:"target"` // its handle
+}
+
+func (a *Seal) Verb() string    { return "seal" }
+func (a *Seal) Line() string    { return "mount -o remount,bind,ro " + Quote(a.Target) }
+func (a *Seal) Shell(s *Script) { s.Run("mount -o remount,bind,ro %s", InRoot(a.Target)) }
+func (a *Seal) Lower(asm *Asm) {
+	setAttr(asm, asm.Use(a.Target), unix.MOUNT_ATTR_RDONLY, 0, 0, false)
+}
