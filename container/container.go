@@ -62,6 +62,9 @@ type Container struct {
 // ErrExists is the answer to a second container of the same name.
 var ErrExists = errors.New("a container of this name exists")
 
+// newPrefix is what the name of a folder in the making begins with.
+const newPrefix = ".new-"
+
 // NewID makes up an ID: 64 hex digits.
 func NewID() string {
 	var b [32]byte
@@ -93,7 +96,7 @@ func (s *Store) Create(id string) (*Container, error) {
 	dir := filepath.Join(s.Root, id)
 	// The lock comes first, under another name: a folder without one could be
 	// taken for a dead container's.
-	tmp, err := os.MkdirTemp(s.Root, ".new-")
+	tmp, err := os.MkdirTemp(s.Root, newPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("make container %q: %w", id, err)
 	}
@@ -185,7 +188,9 @@ func (s *Store) Sweep() error {
 
 func (s *Store) sweep(dir string) error {
 	lock, err := os.OpenFile(dir+"/lock", os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) {
+	making := strings.HasPrefix(filepath.Base(dir), newPrefix) // its maker may not have locked it yet
+	if errors.Is(err, fs.ErrNotExist) || err == nil && making {
+		lock.Close()
 		return s.lockless(dir)
 	}
 	if err != nil {
@@ -195,10 +200,20 @@ func (s *Store) sweep(dir string) error {
 	if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
 		return nil // somebody looks after it
 	}
+	if !isLockOf(lock, dir) {
+		return nil // it has been removed meanwhile, and there may be a new one of this name
+	}
 	if err := killLeft(dir); err != nil {
 		return err
 	}
 	return s.clean(dir)
+}
+
+// isLockOf reports whether an open lock is the one that a folder has now.
+func isLockOf(lock *os.File, dir string) bool {
+	own, err1 := lock.Stat()
+	now, err2 := os.Stat(dir + "/lock")
+	return err1 == nil && err2 == nil && os.SameFile(own, now)
 }
 
 // lockless is a folder in the making or in the removing, of a process that may
@@ -258,7 +273,7 @@ func (s *Store) Pid(name string) (int, error) {
 	var found []string
 	for _, e := range entries {
 		own, _ := os.ReadFile(filepath.Join(s.Root, e.Name(), "name"))
-		if e.Name() == name || strings.TrimSpace(string(own)) == name {
+		if e.Name() == name || name != "" && strings.TrimSpace(string(own)) == name {
 			found = []string{e.Name()}
 			break
 		}

@@ -251,21 +251,21 @@ type Hooks struct {
 }
 
 // Run makes the container, runs it to its end, and takes everything back.
-func (e *Engine) Run(ctx context.Context, f *Flags, h Hooks) (monitor.Exit, []string, error) {
+func (e *Engine) Run(ctx context.Context, f *Flags, h Hooks) (monitor.Exit, error) {
 	if err := e.Sweep(); err != nil {
-		return monitor.Exit{}, nil, err
+		return monitor.Exit{}, err
 	}
 	for try := 0; ; try++ {
 		flags := *f
 		p, err := e.Prepare(ctx, &flags)
 		if err != nil {
-			return monitor.Exit{}, nil, err
+			return monitor.Exit{}, err
 		}
 		exit, err := p.run(h)
 		if (errors.Is(err, network.ErrTaken) || vanished(err)) && try < attempts {
 			continue
 		}
-		return exit, p.Notes, err
+		return exit, err
 	}
 }
 

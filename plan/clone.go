@@ -102,7 +102,7 @@ func (a *Clone) Shell(s *Script) {
 	if cmd != "" {
 		cmd = "nsenter --no-fork --preserve-credentials" + cmd + " -- "
 	}
-	s.Clone(cmd + unshareCommand(a.Flags) + " --fork")
+	s.Clone(cmd + unshareCommand(a.Flags) + " --fork --kill-child")
 }
 
 // Unshare moves the child into further new namespaces: the cgroup namespace,

@@ -129,7 +129,7 @@ type Domainname struct {
 
 func (a *Domainname) Verb() string    { return "domainname" }
 func (a *Domainname) Line() string    { return "domainname " + Quote(a.Name) }
-func (a *Domainname) Shell(s *Script) { s.Run("echo %s >/proc/sys/kernel/domainname", Quote(a.Name)) }
+func (a *Domainname) Shell(s *Script) { s.Run("domainname %s", Quote(a.Name)) }
 func (a *Domainname) Lower(asm *Asm)  { asm.Do(SysSetdomainname, Str(a.Name), Int(len(a.Name))) }
 
 // LinkUp sets a network interface up: "lo", which every new network namespace

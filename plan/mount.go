@@ -204,8 +204,12 @@ func (a *Bind) Line() string {
 func (a *Bind) Shell(s *Script) {
 	s.mountPoint(a.Target, !a.File)
 	s.Run("mount %s %s %s", a.flag(), Quote(a.Source), InRoot(a.Target))
-	if w := a.Set.words(); len(w) > 0 {
-		s.Run("mount -o remount,bind,%s %s", strings.Join(w, ","), InRoot(a.Target))
+	switch w := strings.Join(a.Set.words(), ","); {
+	case w == "":
+	case a.Recursive && a.AttrRec:
+		s.Run("for m in $(findmnt -R -n -l -o TARGET %s); do mount -o remount,bind,%s \"$m\"; done", InRoot(a.Target), w)
+	default:
+		s.Run("mount -o remount,bind,%s %s", w, InRoot(a.Target))
 	}
 	if a.Share != 0 {
 		p := Propagation{a.Share}
@@ -393,7 +397,7 @@ func (a *Pivot) Verb() string { return "pivot_root" }
 func (a *Pivot) Line() string { return "pivot_root . .; umount -l ." }
 func (a *Pivot) Shell(s *Script) {
 	s.Last(`%snsenter -t "$PID" -m pivot_root "$ROOT" "$ROOT"`, s.inUser)
-	s.Last(`%sumount -N "$PID" -l /`, s.inUser)
+	s.Last(`%snsenter -t "$PID" -m umount -l /`, s.inUser) // the old root is on top of the new one
 }
 
 // Lower uses pivot_root(".", "."): the old root ends up on top of the new one,

@@ -25,10 +25,9 @@ package plan
 
 // A Plan is all that is done to make one container, in order.
 //
-// The order is a promise: each step may rely on the ones before it. (Host steps
+// The order is a promise: each step may rely on the ones before it. Host steps
 // after the clone run ahead of the child where they can: the child waits for
-// the host steps that stand before its own, and no host step needs the child
-// but those with Join set.)
+// the host steps that stand before its own, and no host step needs the child's.
 type Plan struct {
 	Title string // for people: "busybox: sh"
 	Steps []Step

@@ -138,20 +138,31 @@ func (s *Script) String(title string) string {
 	fmt.Fprintf(&b, scriptHead, strings.ReplaceAll(title, "\n", " "), Quote(s.root))
 	section(scriptUndo, s.undo)
 	section("rm -rf \"$T\"\n}\ntrap undo EXIT\ntrap 'exit 129' HUP\ntrap 'exit 130' INT\ntrap 'exit 143' TERM\n", nil)
-	section("\n# --- the child's half ---\ncat >\"$T/child\" <<'THE_CHILD'\nset -eu\ncase $1 in\n1)\nread -r _ <\"$T/go\"\nexec 4>\"$T/ready\" # its end tells the host if this fails\n", s.child)
+	end := s.delimiter()
+	section("\n# --- the child's half ---\ncat >\"$T/child\" <<'"+end+"'\nset -eu\ncase $1 in\n1)\nread -r _ <\"$T/go\"\nexec 4>\"$T/ready\" # its end tells the host if this fails\n", s.child)
 	privs := ""
 	if s.privs != "" {
 		privs = `"$(command -v setpriv)"` + s.privs + " "
 	}
 	section("\n# the command: last, with nothing left of what set it up\n", []string{
 		`exec 3<>"$T/last"`,
-		"exec " + s.env + " " + privs + s.exec + " ;;", "esac", "THE_CHILD"})
+		"exec " + s.env + " " + privs + s.exec + " ;;", "esac", end})
 	section("\n# --- the host's half, before the child is born ---\n", s.before)
 	section(fmt.Sprintf(scriptBirth, s.clone), s.born)
 	section("\n# --- the host's half, with the child waiting ---\n", s.after)
 	section("echo >\"$T/go\"\n\n# --- all is in place: the child moves into its root, and runs ---\nread -r _ <\"$T/ready\"\n", s.last)
 	section("echo >\"$T/last\"\nwait \"$MAKER\" && status=0 || status=$?\nPID= MAKER=\nexit \"$status\"\n", nil)
 	return b.String()
+}
+
+// delimiter is a line that the child's half does not have, which ends it: a
+// value with line breaks in it might.
+func (s *Script) delimiter() string {
+	end := "THE_CHILD"
+	for text := strings.Join(slices.Concat(s.child, []string{s.env, s.privs, s.exec}), "\n"); strings.Contains(text, end); {
+		end += "_"
+	}
+	return end
 }
 
 const scriptHead = `#!/bin/sh
@@ -190,8 +201,9 @@ exec 5<&0
 MAKER=$!
 exec 5<&-
 while [ -z "$PID" ]; do
+	sleep 0.01
 	kill -0 "$MAKER"
-	read -r PID _ <"/proc/$MAKER/task/$MAKER/children" || PID=
+	read -r PID _ <"/proc/$MAKER/task/$MAKER/children" || : # no newline at its end
 done
 `
 

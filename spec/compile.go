@@ -63,7 +63,7 @@ type compiler struct {
 	ns      namespaces
 	cgroups *cgroup.Setup
 	attach  []plan.Step     // the second halves of the mounts
-	late    []plan.Step     // of the host, when the child opens nothing any more
+	late    []plan.Step     // of the child, when it opens nothing any more
 	fresh   map[string]bool // mounts with nothing in them but what we put there
 }
 

@@ -58,15 +58,17 @@ func (c *compiler) limits() error {
 			return fmt.Errorf("compile config.json: process.rlimits: %s: soft limit %d is above the hard one, %d", l.Type, l.Soft, l.Hard)
 		}
 		nofile = nofile || l.Type == "RLIMIT_NOFILE"
-		step := plan.Step{Action: &host.Rlimit{Name: rlimits[i].name, Type: rlimits[i].num, Soft: l.Soft, Hard: l.Hard}, Why: "a limit for each process: process.rlimits"}
-		if rlimits[i].num == unix.RLIMIT_NOFILE {
-			c.limitFiles(l.Soft, step)
-		} else {
-			c.plan.Append(step)
+		const why = "a limit for each process: process.rlimits"
+		if need := c.descriptors(); l.Type == "RLIMIT_NOFILE" && l.Soft < need {
+			c.late = append(c.late, plan.Step{Action: &plan.Nofile{Soft: l.Soft, Hard: l.Hard}, Why: why + "; only now, since the set-up needs more"})
+			if l.Soft = need; l.Hard < need {
+				continue
+			}
 		}
+		c.plan.Add(why, &host.Rlimit{Name: rlimits[i].name, Type: rlimits[i].num, Soft: l.Soft, Hard: l.Hard})
 	}
 	if f := c.Facts; !nofile && f.Nofile != 0 {
-		c.limitFiles(f.Nofile, plan.Step{Action: &host.Nofile{Soft: f.Nofile}, Why: "the limit that we were started with: the Go runtime has raised it for itself"})
+		c.plan.Add("the limit that we were started with: the Go runtime has raised it for itself", &host.Nofile{Soft: max(f.Nofile, c.descriptors())})
 	}
 	if adj := c.proc.OOMScoreAdj; adj != nil {
 		c.plan.Add("how soon the kernel ends it when memory runs out", &host.Write{Path: "/proc/$PID/oom_score_adj", Value: strconv.Itoa(*adj)})
@@ -74,9 +76,8 @@ func (c *compiler) limits() error {
 	return nil
 }
 
-// limitFiles sets the limit on descriptors: now, which costs nothing, or, if
-// the set-up itself needs more of them, when it has opened the last one.
-func (c *compiler) limitFiles(soft uint64, step plan.Step) {
+// descriptors is a bound for how many the set-up itself opens.
+func (c *compiler) descriptors() uint64 {
 	need := 100 // those of ours, /dev, the terminal
 	for i := range c.Spec.Mounts {
 		need += 4 + strings.Count(c.Spec.Mounts[i].Destination, "/")
@@ -84,12 +85,7 @@ func (c *compiler) limitFiles(soft uint64, step plan.Step) {
 	for i := range c.linux.Devices {
 		need += 4 + strings.Count(c.linux.Devices[i].Path, "/")
 	}
-	need += 5*len(c.linux.MaskedPaths) + 2*len(c.linux.ReadonlyPaths) + len(c.linux.Sysctl)
-	if soft < uint64(need) {
-		c.late = append(c.late, step)
-		return
-	}
-	c.plan.Append(step)
+	return uint64(need + 5*len(c.linux.MaskedPaths) + 2*len(c.linux.ReadonlyPaths) + len(c.linux.Sysctl))
 }
 
 // console gives the container its standard streams.

@@ -107,11 +107,10 @@ func runCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		exit, notes, err := e.Run(c.Context(), f, v.hooks())
+		exit, err := e.Run(c.Context(), f, v.hooks())
 		if err != nil {
 			return err
 		}
-		_ = notes
 		if exit.OOM {
 			fmt.Fprintf(os.Stderr, "vitro: the container ran out of memory (OOM): the kernel killed a process of it; its limit is --memory=%s\n", f.Memory)
 		}

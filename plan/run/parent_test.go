@@ -22,16 +22,6 @@ import (
 
 const roleVar = "VITRO_TEST_ROLE"
 
-// again is this program again, to run one test in another role.
-func again(t *testing.T, role string) *exec.Cmd {
-	t.Helper()
-	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.timeout=60s")
-	cmd.Env = append(os.Environ(), roleVar+"="+role)
-	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	return cmd
-}
-
 // TestParentDies: whatever a child is about when the process that made it is
 // killed, it ends.
 func TestParentDies(t *testing.T) {

@@ -67,7 +67,7 @@ mount -o remount,bind,ro "$ROOT"/data
 mount --make-rprivate "$ROOT"/data
 mkdir -p "$ROOT"/data
 mount --rbind /srv "$ROOT"/data
-mount -o remount,bind,ro "$ROOT"/data
+for m in $(findmnt -R -n -l -o TARGET "$ROOT"/data); do mount -o remount,bind,ro "$m"; done
 mount --make-rshared "$ROOT"/data
 mkdir -p "$ROOT"/etc; [ -e "$ROOT"/etc/hosts ] || : >"$ROOT"/etc/hosts
 mount --bind /etc/hosts "$ROOT"/etc/hosts
@@ -80,7 +80,7 @@ mkdir -p "$ROOT"; mknod -m 600 "$ROOT"/pipe p
 [ -e "$ROOT"/dev/fd ] || ln -s /proc/self/fd "$ROOT"/dev/fd
 ip link set lo up
 hostname box
-echo example >/proc/sys/kernel/domainname
+domainname example
 echo 1 >/proc/sys/net/ipv4/ip_forward
 # the terminal: a shell can't send one to its parent; the command runs on the caller's (script(1) would make one)
 # the terminal: a shell can't send one to its parent; the command runs on the caller's (script(1) would make one)
@@ -105,8 +105,9 @@ exec 5<&0
 MAKER=$!
 exec 5<&-
 while [ -z "$PID" ]; do
+	sleep 0.01
 	kill -0 "$MAKER"
-	read -r PID _ <"/proc/$MAKER/task/$MAKER/children" || PID=
+	read -r PID _ <"/proc/$MAKER/task/$MAKER/children" || : # no newline at its end
 done
 
 # --- the host's half, with the child waiting ---
@@ -115,7 +116,7 @@ echo >"$T/go"
 # --- all is in place: the child moves into its root, and runs ---
 read -r _ <"$T/ready"
 nsenter -t "$PID" -U nsenter -t "$PID" -m pivot_root "$ROOT" "$ROOT"
-nsenter -t "$PID" -U umount -N "$PID" -l /
+nsenter -t "$PID" -U nsenter -t "$PID" -m umount -l /
 mount -N "$PID" --make-shared /
 echo >"$T/last"
 wait "$MAKER" && status=0 || status=$?

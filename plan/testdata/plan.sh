@@ -63,12 +63,13 @@ touch /run/c
 
 # --- birth ---
 exec 5<&0
-nsenter --no-fork --preserve-credentials --net='/run/netns/it'\''s' -- unshare --user --keep-caps --pid --mount --propagation unchanged --fork sh "$T/child" 1 <&5 5<&- &
+nsenter --no-fork --preserve-credentials --net='/run/netns/it'\''s' -- unshare --user --keep-caps --pid --mount --propagation unchanged --fork --kill-child sh "$T/child" 1 <&5 5<&- &
 MAKER=$!
 exec 5<&-
 while [ -z "$PID" ]; do
+	sleep 0.01
 	kill -0 "$MAKER"
-	read -r PID _ <"/proc/$MAKER/task/$MAKER/children" || PID=
+	read -r PID _ <"/proc/$MAKER/task/$MAKER/children" || : # no newline at its end
 done
 
 # --- the host's half, with the child waiting ---
@@ -80,7 +81,7 @@ echo >"$T/go"
 # --- all is in place: the child moves into its root, and runs ---
 read -r _ <"$T/ready"
 nsenter -t "$PID" -U nsenter -t "$PID" -m pivot_root "$ROOT" "$ROOT"
-nsenter -t "$PID" -U umount -N "$PID" -l /
+nsenter -t "$PID" -U nsenter -t "$PID" -m umount -l /
 echo >"$T/last"
 wait "$MAKER" && status=0 || status=$?
 PID= MAKER=
