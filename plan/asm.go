@@ -168,8 +168,26 @@ func (a *Asm) Allow(errs ...unix.Errno) { c := a.Last(); c.Allow = append(c.Allo
 // Untimed: from here on the child reads no clock.
 func (a *Asm) Untimed() { a.untimed = true }
 
-// String shows the call as strace(1) would.
+// String shows the call as strace(1) would, with what becomes of its result
+// and the errors that are no failure.
 func (c Call) String() string {
+	var b strings.Builder
+	b.WriteString(c.Text())
+	if c.Out != 0 {
+		fmt.Fprintf(&b, " = r%d", c.Out)
+	}
+	for i, e := range c.Allow {
+		sep := "|"
+		if i == 0 {
+			sep = "  or "
+		}
+		b.WriteString(sep + unix.ErrnoName(e))
+	}
+	return b.String()
+}
+
+// Text is the call with its arguments alone.
+func (c Call) Text() string {
 	var b strings.Builder
 	b.WriteString(c.Sys.String())
 	b.WriteByte('(')
@@ -184,16 +202,6 @@ func (c Call) String() string {
 		b.WriteString(arg.String())
 	}
 	b.WriteByte(')')
-	if c.Out != 0 {
-		fmt.Fprintf(&b, " = r%d", c.Out)
-	}
-	for i, e := range c.Allow {
-		sep := "|"
-		if i == 0 {
-			sep = "  or "
-		}
-		b.WriteString(sep + unix.ErrnoName(e))
-	}
 	return b.String()
 }
 

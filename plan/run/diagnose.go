@@ -72,7 +72,7 @@ func (f *Fault) diagnose(x *execution) {
 // failedCall finds the call that the fault's text is of.
 func failedCall(calls []plan.Call, f *Fault) *plan.Call {
 	for i := range calls {
-		if calls[i].Step == f.Index && calls[i].String() == f.Call {
+		if calls[i].Step == f.Index && calls[i].Text() == f.Call {
 			return &calls[i]
 		}
 	}

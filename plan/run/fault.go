@@ -55,7 +55,7 @@ func (x *execution) childFault() *Fault {
 	f := &Fault{Step: x.p.Steps[i], Index: i, Of: len(x.p.Steps), Err: unix.Errno(x.m.page.errno)}
 	for k := range x.calls { // the n-th instruction is the n-th of its step among the calls
 		if x.calls[k].Step == i {
-			f.Call = x.calls[k+x.nth(n, i)].String()
+			f.Call = x.calls[k+x.nth(n, i)].Text()
 			break
 		}
 	}
