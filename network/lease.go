@@ -17,11 +17,8 @@ import (
 // Actions makes an empty value of each action that can stand in an undo list,
 // by its verb; nil for a verb that is not this package's.
 func Actions(verb string) plan.Host {
-	switch verb {
-	case "release":
+	if verb == "release" {
 		return new(Release)
-	case "dellink":
-		return new(Dellink)
 	}
 	return nil
 }
@@ -40,7 +37,7 @@ func (a *Lease) Line() string {
 }
 
 func (a *Lease) Undo() plan.Host {
-	return &Release{Network: a.Network, Address: a.Address, ID: a.ID}
+	return &Release{Network: a.Network, Address: a.Address, ID: a.ID, Link: linkName(a.ID)}
 }
 
 func (a *Lease) Shell(s *plan.Script) {
@@ -80,7 +77,7 @@ func (a *Lease) Do(*plan.Env) error {
 	return err
 }
 
-// Release gives a lease back. If no other is left, it takes down all that the
+// Release deletes the container's link and gives its lease back. If no other is left, it takes down all that the
 // network consists of, and if no other network is left, it puts back the
 // machine's ip_forward. A lease that is not there, or is another container's,
 // is left alone; what is missing already is no error.
@@ -88,15 +85,17 @@ type Release struct {
 	Network Network    `json:"network"`
 	Address netip.Addr `json:"address"`
 	ID      string     `json:"id"`
+	Link    string     `json:"link"` // the host's end of the container's cable
 }
 
 func (a *Release) Verb() string    { return "release" }
 func (a *Release) Undo() plan.Host { return nil }
 func (a *Release) Line() string {
-	return fmt.Sprintf("release %s in %s, and %s if that was the last", a.Address, a.Network.leases(), a.Network.Bridge)
+	return fmt.Sprintf("delete link %s, release %s in %s, and %s if that was the last", a.Link, a.Address, a.Network.leases(), a.Network.Bridge)
 }
 
-const releaseScript = `(
+const releaseScript = `ip link del %[11]s 2>/dev/null
+(
 flock 9
 [ "$(readlink %[1]s)" != %[2]s ] || rm %[1]s
 if rmdir %[3]s 2>/dev/null; then
@@ -117,19 +116,25 @@ fi
 func (a *Release) Shell(s *plan.Script) {
 	n := a.Network
 	q := func(s string) string { return plan.Quote(s) }
-	s.Run(releaseScript, q(n.lease(a.Address)), q(a.ID), q(n.leases()), n.Bridge, q(n.record()), q(n.Dir), q(n.all()), q(n.forward()), bootID, ipForward)
+	s.Run(releaseScript, q(n.lease(a.Address)), q(a.ID), q(n.leases()), n.Bridge, q(n.record()), q(n.Dir), q(n.all()), q(n.forward()), bootID, ipForward, a.Link)
 }
 
-func (a *Release) Do(*plan.Env) error {
+func (a *Release) Do(*plan.Env) (err error) {
 	n := a.Network
 	unlock, err := lock(n.all(), false)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // nobody has a lease, and the last one has cleaned up
+		return delLink(a.Link) // nobody has a lease, and the last one has cleaned up
 	}
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	// The kernel takes tens of milliseconds for a link, waiting for all who may
+	// still look at it. Bridge, table and cable are waited for at once. The lock
+	// keeps the address from being leased again before the cable is gone.
+	link := make(chan error, 1)
+	go func() { link <- delLink(a.Link) }()
+	defer func() { err = errors.Join(err, <-link) }()
 	if id, err := os.Readlink(n.lease(a.Address)); err == nil && id == a.ID {
 		if err := os.Remove(n.lease(a.Address)); err != nil {
 			return err
@@ -155,10 +160,9 @@ func (n Network) takeDown() error {
 		return err
 	}
 	if recorded != nil {
-		// Both wait for RCU grace periods, tens of milliseconds in all.
 		table := make(chan error)
 		go func() { table <- delTable(recorded.Bridge) }()
-		err := (&Dellink{Name: recorded.Bridge}).Do(nil)
+		err := delLink(recorded.Bridge)
 		if err := errors.Join(err, <-table); err != nil {
 			return err
 		}

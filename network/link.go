@@ -4,6 +4,7 @@ package network
 
 import (
 	"errors"
+	"fmt"
 	"net"
 
 	"github.com/vishvananda/netlink"
@@ -58,10 +59,10 @@ func delLink(name string) error {
 	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
 	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
 	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
-	if errors.Is(err, unix.ENODEV) {
+	if err == nil || errors.Is(err, unix.ENODEV) {
 		return nil
 	}
-	return err
+	return fmt.Errorf("delete link %s: %w", name, err)
 }
 
 // linkAttrs has what all links of this package are made with.

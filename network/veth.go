@@ -30,7 +30,7 @@ type Veth struct {
 }
 
 func (a *Veth) Verb() string    { return "veth" }
-func (a *Veth) Undo() plan.Host { return &Dellink{Name: a.Name} }
+func (a *Veth) Undo() plan.Host { return nil } // Release does it
 func (a *Veth) Line() string {
 	return fmt.Sprintf("veth %s on %s, its peer %s in the child", a.Name, a.Bridge, inner)
 }
@@ -38,7 +38,6 @@ func (a *Veth) Line() string {
 func (a *Veth) Shell(s *plan.Script) {
 	s.Run("ip link add %s address %s mtu %d master %s up type veth peer name %s address %s mtu %d netns \"$PID\"",
 		a.Name, mac(a.Peer, true), a.MTU, a.Bridge, inner, mac(a.Peer, false), a.MTU)
-	a.Undo().Shell(s.Undoing())
 }
 
 // Do is one message: the kernel makes both ends, moves the peer, plugs the
@@ -79,23 +78,6 @@ func linkData(name string, mac net.HardwareAddr, mtu int) []*nl.RtAttr {
 		nl.NewRtAttr(unix.IFLA_ADDRESS, mac),
 		nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(mtu))),
 	}
-}
-
-// Dellink deletes a link, and so its peer. A link that is not there is no error.
-type Dellink struct {
-	Name string `json:"name"`
-}
-
-func (a *Dellink) Verb() string         { return "dellink" }
-func (a *Dellink) Line() string         { return "delete link " + a.Name }
-func (a *Dellink) Shell(s *plan.Script) { s.Run("ip link del %s 2>/dev/null", a.Name) }
-func (a *Dellink) Undo() plan.Host      { return nil }
-
-func (a *Dellink) Do(*plan.Env) error {
-	if err := delLink(a.Name); err != nil {
-		return fmt.Errorf("delete link %s: %w", a.Name, err)
-	}
-	return nil
 }
 
 // Address configures the child's end of the cable: its address, and the way

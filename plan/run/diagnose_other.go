@@ -27,7 +27,7 @@ var networkReasons = [...]reason{
 		"this kernel lacks what the step makes: the module is not loaded or not built", "sudo modprobe -a bridge veth nf_tables nft_chain_nat nft_masq nft_ct (in a container: on the machine that it runs on)"},
 	{"firewall", errs{unix.ENOENT}, nil,
 		"this kernel's nftables lacks one of the expressions", "sudo modprobe -a nf_tables nft_chain_nat nft_masq nft_ct (in a container: on the machine that it runs on)"},
-	{"bridge veth firewall forward address dellink release", errs{unix.EPERM}, nil,
+	{"bridge veth firewall forward address release", errs{unix.EPERM}, nil,
 		"links, addresses and rules take CAP_NET_ADMIN in the user namespace of their network namespace", "run as root; or with no network: --network none"},
 	{"forward address bridge", errs{unix.EROFS}, nil, "/proc/sys is mounted read-only", "of a container around: run it with --privileged"},
 	{"veth bridge", errs{unix.EEXIST}, nil, "a link of this name is there already, and is none of this network", "see what it is: ip -d link; delete it if it is left over"},

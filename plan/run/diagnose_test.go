@@ -434,7 +434,7 @@ func TestOverlayFaults(t *testing.T) {
 func TestTables(t *testing.T) {
 	verbs := strings.Fields("clone unshare uid-map gid-map write become-root propagation open overlay mount bind attach console mask " +
 		"readonly mkdir symlink mknod root pivot_root seal rlimit sysctl hostname domainname seccomp capabilities bounding-set user chdir stdio " +
-		"link-up mkcgroup inherit evacuate devices chown cgroup bridge veth address firewall forward dellink release lease file folder")
+		"link-up mkcgroup inherit evacuate devices chown cgroup bridge veth address firewall forward release lease file folder")
 	values := strings.Fields("path type target source options value name instructions uid gid groups tool at gateway address")
 	word := regexp.MustCompile(`\{([^}]*)\}`)
 	for _, table := range reasons() {
