@@ -49,21 +49,22 @@ func (j *Job) Run() (Exit, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
-	signals := listen()
-
+	signals := make(chan os.Signal, 64)
 	o := j.Options
 	o.Undo = j.Container.List
 	o.Handles = j.Streams.handles
+	o.Meanwhile = func(pid int) error {
+		listen(signals)
+		if err := j.Container.Started(pid, j.Cgroups); err != nil {
+			return fmt.Errorf("write container's state: %w", err)
+		}
+		return nil
+	}
 	child, err := run.Start(j.Plan, o)
 	j.Streams.started(child)
 	if err != nil {
 		j.Streams.close()
 		return Exit{}, err
-	}
-	if err := j.Container.Started(child.Pid, j.Cgroups); err != nil {
-		_ = child.Signal(unix.SIGKILL)
-		_, _, _ = child.Wait()
-		return Exit{}, fmt.Errorf("write container's state: %w", err)
 	}
 	if j.Started != nil {
 		j.Started(child)
@@ -91,16 +92,13 @@ func (j *Job) Run() (Exit, error) {
 	return e, nil
 }
 
-// listen has the signals that are sent to us sent to a channel. It returns
-// before that is so: the Go runtime takes some 20 µs for each of the 64, and the
-// container can start meanwhile; the seldom ones follow when it has. A signal
-// that comes before ends this process, and with it a container in the making,
-// as it would have a moment earlier.
-func listen() <-chan os.Signal {
-	c := make(chan os.Signal, 64)
+// listen has the signals that are sent to us sent to the channel: the usual
+// ones at once, the others a moment later, since the Go runtime takes some 20 µs
+// for each of the 64. It doesn't wait for that. A usual one that came before has
+// ended this process, and with it a container in the making.
+func listen(c chan<- os.Signal) {
 	go signal.Notify(c, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGWINCH, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
 	time.AfterFunc(20*time.Millisecond, func() { signal.Notify(c) })
-	return c
 }
 
 // forward passes signals on to the container's first process. What the Go

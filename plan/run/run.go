@@ -46,6 +46,9 @@ type Options struct {
 	// Before is called before each step, with the child (if there is one
 	// yet) waiting. Setting it makes the execution strictly one by one.
 	Before func(step int, pid int) error
+	// Meanwhile is called when the host has done its steps and only waits for
+	// the child, which is still at its own: what is done here costs no time.
+	Meanwhile func(pid int) error
 	// Trace has the times of all steps kept.
 	Trace bool
 
@@ -92,6 +95,9 @@ func Start(p *plan.Plan, o Options) (*Child, error) {
 	}
 	defer x.close()
 	err := x.steps()
+	if err == nil && o.Meanwhile != nil {
+		err = o.Meanwhile(x.child.Pid)
+	}
 	if err == nil {
 		err = x.await()
 	}

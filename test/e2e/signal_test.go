@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// trapping is a program that answers a signal and ends with status 3.
+const trapping = `trap 'echo got; exit 3' TERM HUP INT USR1 USR2 QUIT; echo ready; while :; do sleep 0.02; done`
+
+func TestSignalsReachTheContainer(t *testing.T) {
+	for _, flags := range [][]string{nil, {"--init"}} {
+		for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2} {
+			t.Run(strings.Join(append(flags, unix.SignalName(sig)), " "), func(t *testing.T) {
+				t.Parallel()
+				s := begin(t, append(append([]string{"vitro", "run"}, flags...), "busybox", "sh", "-c", trapping)...)
+				if got := s.line(); got != "ready" {
+					t.Fatalf("got %q; want ready", got)
+				}
+				if err := s.cmd.Process.Signal(sig); err != nil {
+					t.Fatal(err)
+				}
+				if got := s.line(); got != "got" {
+					t.Errorf("got %q; want the trap's word", got)
+				}
+				if code := s.end(); code != 3 {
+					t.Errorf("exit status %d; want 3: %s", code, &s.errs)
+				}
+			})
+		}
+	}
+}
+
+// A container doesn't outlive the one who looks after it, and what it leaves is
+// taken back by the next command.
+func TestKilledEngineLeavesNoContainer(t *testing.T) {
+	s, pid := held(t)
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := s.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "end of the container without its engine", func() (int, bool) {
+		n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 100)
+		return n, n == 1
+	})
+	s.wait()
+	output(t, "vitro", "system", "sweep")
+	entries, err := os.ReadDir(st.root + "/containers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries { // other tests' may run
+		if _, err := os.ReadFile(st.root + "/containers/" + e.Name() + "/process"); err == nil {
+			data := read(t, st.root+"/containers/"+e.Name()+"/process")
+			if strings.HasPrefix(data, itoa(pid)+" ") {
+				t.Errorf("the dead container's folder is there: %s", e.Name())
+			}
+		}
+	}
+}
+
+// orphan leaves a process behind whose parent ends at once.
+const orphan = `sh -c 'sleep 0.05 & exit'; echo ready; exec cat`
+
+func zombies(pid int) (n int) {
+	for _, c := range children(pid) {
+		if strings.HasPrefix(status(c, "State"), "Z") {
+			n++
+		}
+	}
+	return n
+}
+
+// Without an init nobody reaps what loses its parent: the contrast shows that
+// the test could fail.
+func TestInitReapsOrphans(t *testing.T) {
+	bare := begin(t, "vitro", "run", "-i", "busybox", "sh", "-c", orphan)
+	pid := bare.find("cat")
+	eventually(t, "zombie", func() (int, bool) { n := zombies(pid); return n, n == 1 })
+	if code := bare.end(); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+
+	s := begin(t, "vitro", "run", "-i", "--init", "busybox", "sh", "-c", orphan)
+	s.find("cat")
+	first := children(s.cmd.Process.Pid)
+	if len(first) != 1 {
+		t.Fatalf("vitro has children %d; want one", first)
+	}
+	eventually(t, "moment with only the command", func() (int, bool) {
+		kids := children(first[0])
+		return 0, len(kids) == 1
+	})
+	if n := zombies(first[0]); n != 0 {
+		t.Errorf("%d zombies with --init", n)
+	}
+	if code := s.end(); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+}
