@@ -4,7 +4,6 @@ package cgroup
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 
@@ -137,22 +136,20 @@ func isList(s string) bool {
 	return true
 }
 
-// SharesToWeight converts version 1's CPU shares (2 to 262144, by default
-// 1024) to version 2's weight (1 to 10000, by default 100). The curve goes
-// through the minimum, the default and the maximum of both: the one that OCI
-// runtimes agreed on in 2025 (https://github.com/opencontainers/cgroups/pull/20).
-// 0, not set, stays 0.
+// SharesToWeight converts version 1's CPU shares (by default 1024) to version
+// 2's weight (by default 100, from 1 to 10000) by a straight line: what counts is
+// how two containers' shares relate, and 2048, 512 and 80 are to be 77, 19 and 3
+// percent on either version.
+//
+// runc and crun have had a curve since 2025, through the least, the default and
+// the most of both scales (https://github.com/opencontainers/cgroups/pull/20);
+// there 4 to 1 becomes 3 to 1. The price of the line is at its ends: less than 11
+// shares, and more than 102400, are all the same. 0, not set, stays 0.
 func SharesToWeight(shares uint64) uint64 {
-	switch {
-	case shares == 0:
+	if shares == 0 {
 		return 0
-	case shares <= minShares:
-		return 1
-	case shares >= maxShares:
-		return 10000
 	}
-	l := math.Log2(float64(shares))
-	return uint64(math.Ceil(math.Pow(10, (l*l+125*l)/612.0-7.0/34.0)))
+	return min(max((shares*100+512)/1024, 1), 10000)
 }
 
 // cpus says how much CPU time a quota is, as a person would.

@@ -49,12 +49,12 @@ func (j *Job) Run() (Exit, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
-	signals := make(chan os.Signal, 64)
+	signals, heard := listen()
 	o := j.Options
 	o.Undo = j.Container.List
 	o.Handles = j.Streams.handles
 	o.Meanwhile = func(pid int) error {
-		listen(signals)
+		<-heard
 		if err := j.Container.Started(pid, j.Cgroups); err != nil {
 			return fmt.Errorf("write container's state: %w", err)
 		}
@@ -92,13 +92,18 @@ func (j *Job) Run() (Exit, error) {
 	return e, nil
 }
 
-// listen has the signals that are sent to us sent to the channel: the usual
-// ones at once, the others a moment later, since the Go runtime takes some 20 µs
-// for each of the 64. It doesn't wait for that. A usual one that came before has
-// ended this process, and with it a container in the making.
-func listen(c chan<- os.Signal) {
-	go signal.Notify(c, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGWINCH, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
+// listen has the signals that are sent to us sent to a channel: the usual ones
+// when heard is closed, which is beside the start, the others a moment later,
+// since the Go runtime takes some 20 µs for each of the 64. A usual one that
+// comes before ends this process, and with it a container in the making.
+func listen() (signals <-chan os.Signal, heard <-chan struct{}) {
+	c, done := make(chan os.Signal, 64), make(chan struct{})
+	go func() {
+		signal.Notify(c, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGWINCH, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
+		close(done)
+	}()
 	time.AfterFunc(20*time.Millisecond, func() { signal.Notify(c) })
+	return c, done
 }
 
 // forward passes signals on to the container's first process. What the Go
