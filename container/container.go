@@ -64,6 +64,9 @@ var ErrExists = errors.New("a container of this name exists")
 // newPrefix is what the name of a folder in the making begins with.
 const newPrefix = ".new-"
 
+// ErrNotFound is the answer to a name that no container has.
+var ErrNotFound = errors.New("there is none of this name or ID")
+
 // NewID makes up an ID: 64 hex digits.
 func NewID() string {
 	var b [32]byte
@@ -262,12 +265,12 @@ func bootID() string {
 	return strings.TrimSpace(string(data))
 }
 
-// Pid is the first process of a running container, by the container's ID, the
-// beginning of it, or its name.
-func (s *Store) Pid(name string) (int, error) {
+// Find finds a running container by its ID, the beginning of it, or its name:
+// its ID and its first process.
+func (s *Store) Find(name string) (id string, pid int, err error) {
 	entries, err := os.ReadDir(s.Root)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return 0, err
+		return "", 0, err
 	}
 	var found []string
 	for _, e := range entries {
@@ -282,15 +285,15 @@ func (s *Store) Pid(name string) (int, error) {
 	}
 	switch {
 	case len(found) == 0:
-		return 0, fmt.Errorf("find container %q: %w", name, fs.ErrNotExist)
+		return "", 0, fmt.Errorf("find container %q: %w", name, ErrNotFound)
 	case len(found) > 1:
-		return 0, fmt.Errorf("find container %q: %d containers begin so", name, len(found))
+		return "", 0, fmt.Errorf("find container %q: %d containers begin so", name, len(found))
 	}
 	pid, ok := living(filepath.Join(s.Root, found[0]))
 	if !ok {
-		return 0, fmt.Errorf("find container %q: it does not run", name)
+		return "", 0, fmt.Errorf("find container %q: it does not run", name)
 	}
-	return pid, nil
+	return found[0], pid, nil
 }
 
 // living is the process that the folder names, if it is still that one.

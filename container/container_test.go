@@ -269,9 +269,9 @@ func TestStartTime(t *testing.T) {
 	}
 }
 
-func TestPid(t *testing.T) {
+func TestFind(t *testing.T) {
 	s := newStore(t)
-	if _, err := s.Pid("x"); !errors.Is(err, fs.ErrNotExist) {
+	if _, _, err := s.Find("x"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("without a folder: %v", err)
 	}
 	pid := sleeper(t, "sleep").Process.Pid
@@ -288,11 +288,11 @@ func TestPid(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"abc1": "", "web": "", "abc2": "", "abc": "2 containers begin so", "ab": "3 containers begin so",
-		"abd": "does not run", "abdx": "file does not exist", "": "file does not exist", "we": "file does not exist",
+		"abd": "does not run", "abdx": "there is none of this name or ID", "": "there is none of this name or ID", "we": "there is none of this name or ID",
 	} {
-		got, err := s.Pid(name)
+		_, got, err := s.Find(name)
 		if want == "" && (err != nil || got != pid) || want != "" && (err == nil || !strings.HasSuffix(err.Error(), want)) {
-			t.Errorf("Pid(%q) = %d, %v; want %d %s", name, got, err, pid, want)
+			t.Errorf("Find(%q) = %d, %v; want %d %s", name, got, err, pid, want)
 		}
 	}
 }

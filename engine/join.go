@@ -8,13 +8,15 @@ import (
 	"path/filepath"
 	"strings"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"vitro/container"
 )
 
 // namespaceOf is the path of a running container's namespace, by the
 // container's name, its ID, or the beginning of it.
 func (e *Engine) namespaceOf(name, kind string) (string, error) {
-	pid, err := e.Containers.Pid(name)
+	_, pid, err := e.Containers.Find(name)
 	if err != nil {
 		return "", err
 	}
@@ -23,6 +25,68 @@ func (e *Engine) namespaceOf(name, kind string) (string, error) {
 		return "", err
 	}
 	return p, nil
+}
+
+// joined is the container that a flag's value names: "container:ID".
+func joined(value string) (name string, ok bool) { return strings.CutPrefix(value, "container:") }
+
+// shareUsers has an ordinary user's container share the users of the container
+// whose other namespaces it shares: only there it has a right to them.
+func (e *Engine) shareUsers(f *Flags) {
+	if e.root || f.Userns != "" {
+		return
+	}
+	for _, n := range namespaceFlags {
+		if _, ok := joined(n.flag(f)); ok {
+			f.Userns = n.flag(f)
+			return
+		}
+	}
+}
+
+// usersOf are the maps of a running container's user namespace; nil if its
+// users are the machine's.
+func (e *Engine) usersOf(name string) (*idMaps, error) {
+	_, pid, err := e.Containers.Find(name)
+	if err != nil {
+		return nil, err
+	}
+	m := &idMaps{joined: true}
+	for _, t := range []struct {
+		kind string
+		to   *[]specs.LinuxIDMapping
+	}{{"uid", &m.uid}, {"gid", &m.gid}} {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s_map", pid, t.kind))
+		if err != nil {
+			return nil, err
+		}
+		for line := range strings.Lines(string(data)) {
+			var r specs.LinuxIDMapping
+			if _, err := fmt.Sscan(line, &r.ContainerID, &r.HostID, &r.Size); err != nil {
+				return nil, fmt.Errorf("read %s map of process %d: %w", t.kind, pid, err)
+			}
+			*t.to = append(*t.to, r)
+		}
+	}
+	if len(m.uid) == 1 && m.uid[0].HostID == 0 && m.uid[0].Size == 1<<32-1 {
+		return nil, nil
+	}
+	return m, nil
+}
+
+// sharedFile is a file of the container whose network this one shares: names go with
+// the network. The second result is false if it shares none.
+func (d *draft) sharedFile(name string) (string, bool) {
+	other, ok := joined(d.Network)
+	if !ok {
+		return "", false
+	}
+	id, _, err := d.e.Containers.Find(other)
+	if err != nil {
+		return "", false // namespaceOf says why
+	}
+	data, err := os.ReadFile(filepath.Join(d.e.Containers.Root, id, name))
+	return string(data), err == nil
 }
 
 // claim gives the container its name, which no other may have.

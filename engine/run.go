@@ -36,6 +36,7 @@ type Prepared struct {
 	Notes   []string // what is not as it was asked for, and why
 	Release func()   // lets go of the image; for who does not run it
 	layers  []image.Digest
+	maps    *idMaps
 	engine  *Engine
 	flags   *Flags
 	streams *monitor.Streams
@@ -54,13 +55,14 @@ func (e *Engine) Prepare(ctx context.Context, f *Flags) (*Prepared, error) {
 	if err != nil {
 		return nil, err
 	}
+	e.shareUsers(f)
 	if d.maps, err = e.usersFor(f, id); err != nil {
 		return nil, err
 	}
 	if err := d.write(); err != nil {
 		return nil, err
 	}
-	p.Spec = d.spec
+	p.Spec, p.maps = d.spec, d.maps
 	return p, d.compile(p, root)
 }
 
@@ -232,6 +234,9 @@ func (d *draft) plug(r *spec.Request, p *Prepared) error {
 		{"hostname", name + "\n", "the name that the container goes by"},
 		{"resolv.conf", string(resolv), "the name servers that the container can reach"},
 	} {
+		if content, ok := d.sharedFile(f.name); ok {
+			f.content = content
+		}
 		files.Add(f.why, &host.File{Path: filepath.Join(d.dir, f.name), Content: f.content})
 	}
 	r.Before = append(r.Before, files.Steps...)
@@ -296,6 +301,11 @@ func (p *Prepared) run(h Hooks) (exit monitor.Exit, err error) {
 	config := ocijson.Indent(nil, ocijson.AppendSpec(nil, p.Spec))
 	if err := os.WriteFile(c.Path("config.json"), append(config, '\n'), 0o600); err != nil {
 		return exit, err
+	}
+	if p.maps != nil && p.maps.block != 0 { // nobody else is to get these IDs
+		if err := os.WriteFile(c.Path("block"), fmt.Appendln(nil, p.maps.block), 0o600); err != nil {
+			return exit, err
+		}
 	}
 	if err := p.streams.Open(); err != nil {
 		return exit, err

@@ -44,7 +44,7 @@ func autoMaps(e *Engine, id string) (*idMaps, error) {
 		block := firstBlock + (h.Sum32()+i)%blocks
 		if !taken[block] {
 			m := []specs.LinuxIDMapping{{ContainerID: 0, HostID: block << 16, Size: 1 << 16}}
-			return &idMaps{uid: m, gid: m}, nil
+			return &idMaps{uid: m, gid: m, block: block}, nil
 		}
 	}
 	return nil, errors.New("choose IDs for --userns=auto: all blocks are taken")
@@ -52,7 +52,7 @@ func autoMaps(e *Engine, id string) (*idMaps, error) {
 
 // shift makes root's files in the image appear as the container's root's.
 func (d *draft) shift(root *rootfs.Root, r *spec.Request) error {
-	first := d.spec.Linux.UIDMappings[0]
+	first := d.maps.uid[0]
 	if root.Direct {
 		return hint(fmt.Errorf("run container with --userns=%s and --rootfs: its files would belong to nobody inside", d.Userns), "--rootfs DIR:O puts an overlay on top, whose owners can be mapped")
 	}

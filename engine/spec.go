@@ -82,6 +82,9 @@ func (d *draft) hostname() string {
 	case d.Network == "host":
 		return hostHostname()
 	}
+	if name, ok := d.sharedFile("hostname"); ok {
+		return strings.TrimSpace(name)
+	}
 	return d.id[:12]
 }
 
@@ -168,7 +171,7 @@ func (d *draft) namespaces() error {
 		return hint(errors.New("read --hostname: with --uts=host the machine's own name would change"), "leave one of the two away")
 	}
 	l.Namespaces = []specs.LinuxNamespace{{Type: specs.MountNamespace}}
-	if d.maps != nil {
+	if d.maps != nil && !d.maps.joined {
 		l.Namespaces = append(l.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
 		l.UIDMappings, l.GIDMappings = d.maps.uid, d.maps.gid
 	}
@@ -192,7 +195,7 @@ func (d *draft) namespaces() error {
 			return hint(fmt.Errorf("read --%s=%s: no such mode", n.name, value), "the modes are host, private, container:ID, ns:PATH%s", map[bool]string{true: ", bridge, none"}[n.typ == specs.NetworkNamespace])
 		}
 	}
-	if kind, arg, _ := strings.Cut(d.Userns, ":"); kind == "container" {
+	if arg, ok := joined(d.Userns); ok && d.maps != nil {
 		p, err := d.e.namespaceOf(arg, "user")
 		if err != nil {
 			return fmt.Errorf("join --userns=%s: %w", d.Userns, err)

@@ -18,7 +18,9 @@ import (
 // idMaps are the users and groups of a new user namespace.
 type idMaps struct {
 	uid, gid []specs.LinuxIDMapping
-	keep     bool // the user is the same inside and outside
+	keep     bool   // the user is the same inside and outside
+	joined   bool   // the namespace is another container's
+	block    uint32 // of --userns=auto: the first ID, without its last 16 bits
 }
 
 // single reports whether only one user exists in the namespace.
@@ -35,10 +37,10 @@ func inUserNS() bool {
 
 // usersFor decides about --userns: the maps of a new namespace, nil for none.
 func (e *Engine) usersFor(f *Flags, id string) (*idMaps, error) {
-	kind, _, _ := strings.Cut(f.Userns, ":")
+	kind, arg, _ := strings.Cut(f.Userns, ":")
 	switch kind {
-	case "container", "ns":
-		return nil, nil
+	case "container":
+		return e.usersOf(arg)
 	case "", "host":
 		if e.root {
 			return nil, nil // the machine's users
