@@ -32,16 +32,20 @@ func joined(value string) (name string, ok bool) { return strings.CutPrefix(valu
 
 // shareUsers has an ordinary user's container share the users of the container
 // whose other namespaces it shares: only there it has a right to them.
-func (e *Engine) shareUsers(f *Flags) {
+func (e *Engine) shareUsers(f *Flags) error {
 	if e.root || f.Userns != "" {
-		return
+		return nil
 	}
 	for _, n := range namespaceFlags {
-		if _, ok := joined(n.flag(f)); ok {
+		if name, ok := joined(n.flag(f)); ok {
+			if _, _, err := e.Containers.Find(name); err != nil {
+				return fmt.Errorf("join --%s=%s: %w", n.name, n.flag(f), err)
+			}
 			f.Userns = n.flag(f)
-			return
+			return nil
 		}
 	}
+	return nil
 }
 
 // usersOf are the maps of a running container's user namespace; nil if its

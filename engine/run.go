@@ -55,7 +55,9 @@ func (e *Engine) Prepare(ctx context.Context, f *Flags) (*Prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.shareUsers(f)
+	if err := e.shareUsers(f); err != nil {
+		return nil, err
+	}
 	if d.maps, err = e.usersFor(f, id); err != nil {
 		return nil, err
 	}

@@ -40,7 +40,11 @@ func (e *Engine) usersFor(f *Flags, id string) (*idMaps, error) {
 	kind, arg, _ := strings.Cut(f.Userns, ":")
 	switch kind {
 	case "container":
-		return e.usersOf(arg)
+		m, err := e.usersOf(arg)
+		if err != nil {
+			return nil, fmt.Errorf("join --userns=%s: %w", f.Userns, err)
+		}
+		return m, nil
 	case "", "host":
 		if e.root {
 			return nil, nil // the machine's users
