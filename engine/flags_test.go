@@ -178,7 +178,7 @@ func FuzzVolume(f *testing.F) {
 	f.Add("/a:/b:ro,z")
 	f.Fuzz(func(t *testing.T, text string) {
 		if strings.HasPrefix(text, "/") || strings.HasPrefix(text, ".") {
-			t.Skip("makes its source")
+			return // a path: its source would be made
 		}
 		if _, err := parseVolume(text); err == nil {
 			t.Errorf("parseVolume(%q): a source that is no path is taken", text)
