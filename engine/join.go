@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"vitro/container"
 )
@@ -99,6 +100,15 @@ func (e *Engine) claim(c *container.Container, name string) error {
 		return nil
 	}
 	if err := container.CheckID(name); err != nil {
+		return err
+	}
+	// One at a time: two may want the same name at the same moment.
+	all, err := os.Open(e.Containers.Root)
+	if err != nil {
+		return err
+	}
+	defer all.Close()
+	if err := unix.Flock(int(all.Fd()), unix.LOCK_EX); err != nil {
 		return err
 	}
 	others, err := filepath.Glob(filepath.Join(e.Containers.Root, "*", "name"))

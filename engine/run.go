@@ -34,12 +34,14 @@ type Prepared struct {
 	Plan    *plan.Plan
 	Cgroups cgroup.Dirs
 	Notes   []string // what is not as it was asked for, and why
-	Release func()   // lets go of the image; for who does not run it
-	layers  []image.Digest
-	maps    *idMaps
-	engine  *Engine
-	flags   *Flags
-	streams *monitor.Streams
+	// Warnings are what the machine has set that may stand in the container's way.
+	Warnings []string
+	Release  func() // lets go of the image; for who does not run it
+	layers   []image.Digest
+	maps     *idMaps
+	engine   *Engine
+	flags    *Flags
+	streams  *monitor.Streams
 }
 
 // Prepare decides everything about a container, and makes nothing (but the
@@ -51,21 +53,30 @@ func (e *Engine) Prepare(ctx context.Context, f *Flags) (*Prepared, error) {
 	if err := e.networkDefault(f, p); err != nil {
 		return nil, err
 	}
+	if err := d.decide(ctx, p); err != nil {
+		p.Release()
+		return nil, err
+	}
+	return p, nil
+}
+
+// decide goes from the flags to the plan.
+func (d *draft) decide(ctx context.Context, p *Prepared) error {
 	root, err := d.root(ctx, p)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := e.shareUsers(f); err != nil {
-		return nil, err
+	if err := d.e.shareUsers(d.Flags); err != nil {
+		return err
 	}
-	if d.maps, err = e.usersFor(f, id); err != nil {
-		return nil, err
+	if d.maps, err = d.e.usersFor(d.Flags, d.id); err != nil {
+		return err
 	}
 	if err := d.write(); err != nil {
-		return nil, err
+		return err
 	}
 	p.Spec, p.maps = d.spec, d.maps
-	return p, d.compile(p, root)
+	return d.compile(p, root)
 }
 
 // networkDefault is the bridge for root; an ordinary user's container has a
@@ -157,7 +168,6 @@ func (d *draft) compile(p *Prepared, root *rootfs.Root) error {
 	}
 	root.UserXattr = d.maps != nil || facts.InUserNS
 	root.Append = facts.OverlayAppend()
-	d.clamp(facts, p)
 	r := &spec.Request{ID: d.id, Spec: d.spec, Facts: facts, Bundle: d.dir, At: root.At(), Bound: true, AllCgroups: true, Shared: d.e.shared(),
 		Title: "run " + d.Flags.Image + ": " + strings.Join(d.spec.Process.Args, " ")}
 	if d.CgroupParent != "" {
@@ -210,7 +220,7 @@ func (d *draft) plug(r *spec.Request, p *Prepared) error {
 		if at, err = facts.Plan(d.id); err != nil {
 			return err
 		}
-		p.Notes = append(p.Notes, at.Warnings...)
+		p.Warnings = at.Warnings
 		r.Before = append(r.Before, at.Before...)
 		r.After = append(r.After, at.After...)
 	}
@@ -252,6 +262,7 @@ const attempts = 50
 // Hooks are what a caller wants to see of a run.
 type Hooks struct {
 	Trace   bool
+	Warn    func(warning string)
 	Before  func(p *Prepared, step, pid int) error
 	Started func(p *Prepared, child *run.Child)
 	Tune    func(p *Prepared, o *run.Options) // for tests: faults
@@ -288,6 +299,11 @@ func vanished(err error) bool {
 }
 
 func (p *Prepared) run(h Hooks) (exit monitor.Exit, err error) {
+	if h.Warn != nil {
+		for _, w := range p.Warnings {
+			h.Warn(w)
+		}
+	}
 	c, err := p.engine.Containers.Create(p.ID)
 	if err == nil {
 		defer func() { err = errors.Join(err, c.Remove()) }()

@@ -22,9 +22,6 @@ const defaultCaps = plan.CapSet(1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1
 	1<<unix.CAP_MKNOD | 1<<unix.CAP_NET_RAW | 1<<unix.CAP_SETGID | 1<<unix.CAP_SETUID | 1<<unix.CAP_SETFCAP |
 	1<<unix.CAP_SETPCAP | 1<<unix.CAP_NET_BIND_SERVICE | 1<<unix.CAP_SYS_CHROOT | 1<<unix.CAP_KILL | 1<<unix.CAP_AUDIT_WRITE)
 
-// capChoice is the container's bounding set.
-type capChoice = plan.CapSet
-
 // chooseCaps reads --cap-add and --cap-drop: first what is dropped, then what
 // is added; ALL is all.
 func (d *draft) chooseCaps() (plan.CapSet, error) {
@@ -61,7 +58,6 @@ func (d *draft) security() error {
 	if err != nil {
 		return err
 	}
-	d.caps = caps
 	names := caps.Names()
 	p.Capabilities = &specs.LinuxCapabilities{Bounding: names}
 	if p.User.UID == 0 {

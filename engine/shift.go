@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
 
 	"vitro/plan"
 	"vitro/rootfs"
@@ -67,12 +66,4 @@ func (d *draft) shift(root *rootfs.Root, r *spec.Request) error {
 	r.Before = append(r.Before, step)
 	r.Root = []plan.Step{}
 	return nil
-}
-
-// clamp takes back what the defaults promise and this process can't give.
-func (d *draft) clamp(f *spec.Facts, p *Prepared) {
-	if d.maps == nil && !f.Caps.Has(unix.CAP_SYS_RESOURCE) && d.spec.Process.OOMScoreAdj != nil && *d.spec.Process.OOMScoreAdj < 0 {
-		p.Notes = append(p.Notes, "--oom-score-adj: only raised, not lowered: this process lacks CAP_SYS_RESOURCE")
-		*d.spec.Process.OOMScoreAdj = 0
-	}
 }

@@ -25,7 +25,6 @@ type draft struct {
 	layers []string // to look users up in
 	maps   *idMaps  // of a new user namespace; nil: the host's users
 	spec   *specs.Spec
-	caps   capChoice
 }
 
 // defaultPath is Docker's, where the image has none.

@@ -157,7 +157,7 @@ func (a *Remove) Undo() plan.Host      { return nil }
 func (a *Remove) Do(*plan.Env) error   { return os.RemoveAll(a.Path) }
 
 // Write writes a value to a file of the kernel, in one write(2) as these want
-// it. The error names the value: the kernel's answer depends on it.
+// it. The line names the value: the kernel's answer depends on it.
 type Write struct {
 	Path  string `json:"path"`
 	Value string `json:"value"`
@@ -198,7 +198,7 @@ func (a *Write) Do(e *plan.Env) error {
 	}
 	defer unix.Close(fd)
 	if _, err := unix.Write(fd, []byte(a.Value)); err != nil {
-		return fmt.Errorf("write %q to %s: %w", a.Value, path, err)
+		return err // the step's line has the rest
 	}
 	return nil
 }

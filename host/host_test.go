@@ -149,11 +149,10 @@ func TestWrite(t *testing.T) {
 	if (&host.Write{Path: file, Value: "x"}).Undo() != nil {
 		t.Error("an inverse of what can't be restored")
 	}
-	// the kernel's answer stands beside the value that it is about
+	// the kernel's answer; the step's line has the value that it is about
 	err := (&host.Write{Path: "/proc/$PID/oom_score_adj", Value: "5000"}).Do(&plan.Env{Pid: os.Getpid()})
-	want := fmt.Sprintf("write \"5000\" to /proc/%d/oom_score_adj: invalid argument", os.Getpid())
-	if err == nil || err.Error() != want {
-		t.Errorf("%v; want %s", err, want)
+	if err != unix.EINVAL {
+		t.Errorf("%v; want EINVAL", err)
 	}
 }
 

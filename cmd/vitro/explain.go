@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -69,7 +70,7 @@ func explainRunCommand(a *app) *cobra.Command {
 		for _, form := range forms {
 			if form.name == as {
 				if as == "text" {
-					for _, n := range p.Notes {
+					for _, n := range slices.Concat(p.Notes, p.Warnings) {
 						fmt.Fprintln(os.Stdout, "# note:", n)
 					}
 				}

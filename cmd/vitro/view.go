@@ -31,7 +31,7 @@ func (v *view) flags(fl *pflag.FlagSet) {
 }
 
 func (v *view) hooks() engine.Hooks {
-	var h engine.Hooks
+	h := engine.Hooks{Warn: func(w string) { fmt.Fprintln(os.Stderr, "vitro: warning:", w) }}
 	if v.trace != "" {
 		h.Trace = true
 		h.Started = func(p *engine.Prepared, c *run.Child) { v.show(p.Plan, c.Spans) }
