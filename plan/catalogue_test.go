@@ -58,6 +58,7 @@ func catalogue() []Child {
 		&Capabilities{Effective: 1 << unix.CAP_CHOWN, Permitted: 1<<unix.CAP_CHOWN | 1<<unix.CAP_BPF, Inheritable: 1 << unix.CAP_CHOWN, Ambient: 1 << unix.CAP_CHOWN},
 		&DieWith{},
 		&Nofile{Soft: 10, Hard: 20},
+		&Await{In: "exec.fifo", Out: "started"},
 		&CloseOthers{From: 3},
 		&Exec{Paths: []string{"/bin/prog", "/usr/bin/prog"}, Args: []string{"prog", "a b", "it's"}, Env: []string{"PATH=/bin", "A=b c"}, Cwd: "/srv"},
 	}

@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"fmt"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -63,6 +64,27 @@ type Join struct {
 	Path   string `json:"path"`
 }
 
+// Enter is a process whose namespaces are to be entered: setns(2) on its pidfd.
+type Enter struct {
+	Flags uint64 `json:"flags"` // CLONE_NEW*: which of them
+	Pidfd string `json:"pidfd"` // handle
+	PID   int    `json:"pid"`   // for people
+}
+
+// Joins reports whether namespaces are entered that are there already: then a
+// process is born in between (see Clone).
+func (a *Clone) Joins() bool { return len(a.Join) > 0 || a.Enter != nil }
+
+// JoinsUser reports whether one of them is a user namespace.
+func (a *Clone) JoinsUser() bool {
+	for _, j := range a.Join {
+		if j.Kind == "user" {
+			return true
+		}
+	}
+	return a.Enter != nil && a.Enter.Flags&unix.CLONE_NEWUSER != 0
+}
+
 // Clone gives birth to the child: clone3(2) with new namespaces. If there are
 // namespaces to join, the process that is born first enters those with
 // setns(2), gives birth to the child beside itself (CLONE_PARENT), and ends:
@@ -70,6 +92,8 @@ type Join struct {
 type Clone struct {
 	Flags uint64 `json:"flags"` // CLONE_NEW*
 	Join  []Join `json:"join,omitempty"`
+	// Enter has the child enter another process's namespaces, all in one call.
+	Enter *Enter `json:"enter,omitempty"`
 	// Into is the handle of the cgroup (version 2) that the child is born in.
 	Into string `json:"into,omitempty"`
 }
@@ -80,7 +104,10 @@ func (a *Clone) Line() string {
 	for _, j := range a.Join {
 		words = append(words, "setns "+j.Path)
 	}
-	call := "clone3 " + cloneFlags(a.Flags)
+	if a.Enter != nil {
+		words = append(words, fmt.Sprintf("setns [pidfd of %d] %s", a.Enter.PID, cloneFlags(a.Enter.Flags)))
+	}
+	call := strings.TrimSuffix("clone3 "+cloneFlags(a.Flags), " ")
 	if a.Into != "" {
 		call += " into " + a.Into
 	}
@@ -96,6 +123,14 @@ func (a *Clone) Shell(s *Script) {
 		for _, n := range namespaces {
 			if n.Name == j.Kind {
 				cmd += " " + n.Enter + "=" + Quote(j.Path)
+			}
+		}
+	}
+	if a.Enter != nil {
+		cmd = fmt.Sprintf(" --target %d", a.Enter.PID)
+		for _, n := range namespaces {
+			if a.Enter.Flags&n.Flag != 0 {
+				cmd += " " + n.Enter
 			}
 		}
 	}

@@ -27,7 +27,8 @@ package plan
 //
 // The order is a promise: each step may rely on the ones before it. Host steps
 // after the clone run ahead of the child where they can: the child waits for
-// the host steps that stand before its own, and no host step needs the child's.
+// the host steps that stand before its own; a host step waits for the child's
+// only if it says so (Step.Meet).
 type Plan struct {
 	Title string // for people: "busybox: sh"
 	Steps []Step
@@ -37,6 +38,10 @@ type Plan struct {
 type Step struct {
 	Action Action
 	Why    string
+	// Meet, of a host step after the clone: it needs what the child has done in
+	// the steps before it, and the child waits for it. A host step after the
+	// child's last is always so: the container's program runs then.
+	Meet bool
 }
 
 // An Action is a typed value that says what a step does.
@@ -77,6 +82,11 @@ type Env struct {
 // Add appends a step.
 func (p *Plan) Add(why string, a Action) { p.Steps = append(p.Steps, Step{Action: a, Why: why}) }
 
+// Meet appends a host step that the child waits for with all its own before it done.
+func (p *Plan) Meet(why string, a Host) {
+	p.Steps = append(p.Steps, Step{Action: a, Why: why, Meet: true})
+}
+
 // Append appends steps that another package has made.
 func (p *Plan) Append(steps ...Step) { p.Steps = append(p.Steps, steps...) }
 
@@ -99,6 +109,27 @@ func (p *Plan) Born() int {
 		}
 	}
 	return len(p.Steps)
+}
+
+// Waits is the index of the step at which the child waits to be started,
+// len(p.Steps) if there is none.
+func (p *Plan) Waits() int {
+	for i, s := range p.Steps {
+		if _, ok := s.Action.(*Await); ok {
+			return i
+		}
+	}
+	return len(p.Steps)
+}
+
+// Last is the index of the child's last step, the exec; -1 if it has none.
+func (p *Plan) Last() int {
+	for i := len(p.Steps) - 1; i >= 0; i-- {
+		if !p.Steps[i].IsHost() {
+			return i
+		}
+	}
+	return -1
 }
 
 // Find is the index of the first step whose verb is name, or whose line holds

@@ -13,6 +13,23 @@ import (
 // Sync is the handle of the child's end of the socket between it and the host.
 const Sync = "sync"
 
+// Await splits the making of a container from its start: the child tells the
+// host that it is ready, and waits for another process to say so. It needs
+// nothing but read(2) and write(2) from here on, since a filter may be in force.
+type Await struct {
+	In  string `json:"in"`  // handle of the FIFO that is read from
+	Out string `json:"out"` // handle of the one that is written to
+}
+
+func (a *Await) Verb() string    { return "await" }
+func (a *Await) Line() string    { return "wait for the start" }
+func (a *Await) Shell(s *Script) { s.Note("a script makes and starts a container at once") }
+
+// Lower tells; package run adds the wait, and has the child use the FIFOs from then on.
+func (a *Await) Lower(asm *Asm) {
+	asm.Do(SysWrite, asm.Use(Sync), Str("w"), Int(1))
+}
+
 // EnterIDs makes the child the user and group 0 of its new user namespace, as
 // which it does the rest, and drops the groups that it was born with.
 type EnterIDs struct {

@@ -3,6 +3,7 @@
 package run
 
 import (
+	"os"
 	"syscall"
 	"unsafe"
 
@@ -37,11 +38,12 @@ func afterForkInChild()
 
 // The kinds of instruction.
 const (
-	opCall = iota // a system call
-	opWait        // until the host says go on
-	opDone        // tell the host that a step is done
-	opFork        // go on in a child of our own, beside us
-	opFail        // a test makes this step fail
+	opCall  = iota // a system call
+	opWait         // until the host says go on
+	opDone         // tell the host that a step is done
+	opFork         // go on in a child of our own, beside us
+	opFail         // a test makes this step fail
+	opAwait        // hear and tell another process from now on, through FIFOs
 )
 
 // op is an instruction: a system call with everything in place.
@@ -51,6 +53,7 @@ type op struct {
 	reg     [6]uint16 // where not 0: the register that the argument comes from
 	out     uint16    // where not 0: the register for the result
 	step    uint16
+	call    uint16 // its place among the plan's calls
 	skipErr uint16
 	skipOK  uint16
 	allow   [3]uint8 // errors that are no failure
@@ -62,24 +65,33 @@ type op struct {
 // reads when the child has told it to or has ended.
 type page struct {
 	step  uint32 // where the child is, and on failure: was
-	call  uint32
+	call  uint32 // the one that failed; noCall if it is none of the plan's
 	errno uint32
 	pid   uint32 // the child's PID, after opFork
+
+	// For Resume, written by the host before the fork:
+	steps, calls           uint32 // how many there are
+	resumeStep, resumeCall uint32 // the first ones after plan.Await
 }
+
+const noCall = 0xffff
 
 // machine is all that the interpreter works with. It and what it points to is
 // made before the fork.
 type machine struct {
-	ops   []op
-	regs  []uintptr
-	page  *page
-	times unsafe.Pointer // int64 for each step: when it began, CLOCK_MONOTONIC
-	errs  unsafe.Pointer // uint16 for each op: its errno
-	sock  uintptr        // the socket to the host
-	clock [2]int64
-	buf   [8]byte
-	args  cloneArgs
-	pidfd int32 // of the child, for the host: the kernel writes it here
+	ops            []op
+	regs           []uintptr
+	page           *page
+	times          unsafe.Pointer // int64 for each step: when it began, CLOCK_MONOTONIC
+	errs           unsafe.Pointer // uint16 for each call: its errno
+	in             uintptr        // where the host is heard
+	out            uintptr        // and told: a socket, later two FIFOs
+	mem            []byte         // what page, times and errs lie in
+	steps0, calls0 uint32         // the first step and call of the plan, among those of the page
+	clock          [2]int64
+	buf            [8]byte
+	args           cloneArgs
+	pidfd          int32 // of the child, for the host: the kernel writes it here
 	// open lets the host look at the child after a failure, through /proc:
 	// after a change of user the kernel hides a process from its own user.
 	open bool
@@ -124,7 +136,7 @@ func (m *machine) interpret() {
 			r, _, e = syscall.RawSyscall6(o.nr, a0, a1, a2, a3, a4, a5)
 		case opWait:
 			m.buf[0] = 0
-			r, _, e = syscall.RawSyscall(unix.SYS_READ, m.sock, uintptr(unsafe.Pointer(&m.buf)), 1)
+			r, _, e = syscall.RawSyscall(unix.SYS_READ, m.in, uintptr(unsafe.Pointer(&m.buf)), 1)
 			if e == 0 && r != 1 { // the host is gone
 				exit(1)
 			}
@@ -137,6 +149,8 @@ func (m *machine) interpret() {
 				m.tell('p')
 				exit(0)
 			}
+		case opAwait:
+			m.in, m.out = o.arg[0], o.arg[1]
 		case opFail:
 			e = syscall.Errno(o.arg[0])
 		}
@@ -147,9 +161,11 @@ func (m *machine) interpret() {
 			i += int(o.skipOK)
 			continue
 		}
-		*(*uint16)(unsafe.Add(m.errs, 2*i)) = uint16(e)
+		if o.call != noCall {
+			*(*uint16)(unsafe.Add(m.errs, 2*uintptr(o.call))) = uint16(e)
+		}
 		if n := uint8(e); n != o.allow[0] && n != o.allow[1] && n != o.allow[2] {
-			m.page.call = uint32(i)
+			m.page.call = uint32(o.call)
 			m.page.errno = uint32(e)
 			return
 		}
@@ -163,7 +179,7 @@ func (m *machine) interpret() {
 //go:norace
 func (m *machine) tell(b byte) {
 	m.buf[0] = b
-	syscall.RawSyscall(unix.SYS_WRITE, m.sock, uintptr(unsafe.Pointer(&m.buf)), 1)
+	syscall.RawSyscall(unix.SYS_WRITE, m.out, uintptr(unsafe.Pointer(&m.buf)), 1)
 }
 
 //go:nosplit
@@ -185,7 +201,7 @@ func (m *machine) fail() {
 	}
 	m.tell('f')
 	for { // what the host has sent before it heard is no leave to go
-		r, _, e := syscall.RawSyscall(unix.SYS_READ, m.sock, uintptr(unsafe.Pointer(&m.buf)), 1)
+		r, _, e := syscall.RawSyscall(unix.SYS_READ, m.in, uintptr(unsafe.Pointer(&m.buf)), 1)
 		if r != 1 && e != syscall.EINTR {
 			exit(1)
 		}
@@ -249,21 +265,30 @@ func (l *linker) link(m *machine, p *plan.Plan, calls []plan.Call, o *Options) e
 			continue
 		}
 		if strict || p.Steps[i-1].IsHost() {
-			m.ops = append(m.ops, op{kind: opWait, step: uint16(max(i-1, born)), untimed: true})
+			m.ops = append(m.ops, op{kind: opWait, step: uint16(max(i-1, born)), call: noCall, untimed: true})
 		}
 		if errno, ok := o.Fail[i]; ok {
-			m.ops = append(m.ops, op{kind: opFail, step: uint16(i), arg: [6]uintptr{uintptr(errno)}})
+			m.ops = append(m.ops, op{kind: opFail, step: uint16(i), call: noCall, arg: [6]uintptr{uintptr(errno)}})
 		}
 		for ; next < len(calls) && calls[next].Step == i; next++ {
 			instr, err := l.instruction(&calls[next])
 			if err != nil {
 				return err
 			}
+			instr.call = uint16(next)
 			maxReg = max(maxReg, calls[next].Out)
 			m.ops = append(m.ops, instr)
 		}
-		if strict {
-			m.ops = append(m.ops, op{kind: opDone, step: uint16(i), untimed: true})
+		a, waits := p.Steps[i].Action.(*plan.Await)
+		switch {
+		case waits:
+			m.page.resumeStep, m.page.resumeCall = uint32(i+1), uint32(next)
+			m.ops = append(m.ops, op{kind: opAwait, step: uint16(i), call: noCall, untimed: true, arg: [6]uintptr{uintptr(l.handles[a.In]), uintptr(l.handles[a.Out])}})
+			if i+1 < len(p.Steps) && !p.Steps[i+1].IsHost() && !strict { // else the next step brings its own
+				m.ops = append(m.ops, op{kind: opWait, step: uint16(i), call: noCall, untimed: true})
+			}
+		case strict || i+1 < len(p.Steps) && meets(p, i+1):
+			m.ops = append(m.ops, op{kind: opDone, step: uint16(i), call: noCall, untimed: true})
 		}
 	}
 	m.regs = make([]uintptr, maxReg+1)
@@ -364,27 +389,81 @@ func (l *linker) bytes(m *plan.Mem) (uintptr, error) {
 	return uintptr(unsafe.Pointer(&m.Data[0])), nil
 }
 
-// newMachine makes the memory that is shared with the child. It is given back
-// by munmap.
-func newMachine(steps, ops int) (*machine, []byte, error) {
-	size := 16 + 8*(steps+1) + 2*(ops+1)
-	mem, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
-	if err != nil {
-		return nil, nil, err
+// newMachine makes the memory that is shared with the child, in a file if there is one.
+func newMachine(file *os.File, steps, calls int) (*machine, error) {
+	size := pageSize(steps, calls)
+	fd, flags := -1, unix.MAP_SHARED|unix.MAP_ANONYMOUS
+	if file != nil {
+		if err := file.Truncate(int64(size)); err != nil {
+			return nil, err
+		}
+		fd, flags = int(file.Fd()), unix.MAP_SHARED
 	}
-	return &machine{
-		page:  (*page)(unsafe.Pointer(&mem[0])),
-		times: unsafe.Pointer(&mem[16]),
-		errs:  unsafe.Pointer(&mem[16+8*(steps+1)]),
-	}, mem, nil
+	mem, err := unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, flags)
+	if err != nil {
+		return nil, err
+	}
+	m := mapped(mem, steps)
+	m.page.steps, m.page.calls = uint32(steps), uint32(calls)
+	return m, nil
 }
+
+const pageHead = int(unsafe.Sizeof(page{}))
+
+func pageSize(steps, calls int) int { return pageHead + 8*(steps+1) + 2*(calls+1) }
+
+func mapped(mem []byte, steps int) *machine {
+	return &machine{
+		mem:   mem,
+		page:  (*page)(unsafe.Pointer(&mem[0])),
+		times: unsafe.Pointer(&mem[pageHead]),
+		errs:  unsafe.Pointer(&mem[pageHead+8*(steps+1)]),
+	}
+}
+
+// openMachine is the machine of a child that waits to be resumed, as far as the
+// host may know it: what the file says is not believed, since another may have written it.
+func openMachine(file *os.File, steps, calls int) (*machine, error) {
+	st, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if st.Size() < int64(pageHead) || st.Size() > 1<<24 {
+		return nil, errForeignPage
+	}
+	mem, err := unix.Mmap(int(file.Fd()), 0, int(st.Size()), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, err
+	}
+	head := *(*page)(unsafe.Pointer(&mem[0]))
+	m := mapped(mem, 0)
+	if pageSize(int(head.steps), int(head.calls)) != len(mem) || int(head.resumeStep)+steps != int(head.steps) || int(head.resumeCall)+calls != int(head.calls) {
+		m.unmap()
+		return nil, errForeignPage
+	}
+	m = mapped(mem, int(head.steps))
+	m.steps0, m.calls0 = head.resumeStep, head.resumeCall
+	return m, nil
+}
+
+func (m *machine) unmap() { _ = unix.Munmap(m.mem) }
+
+// index is the place in the plan of a step that the page has the number of.
+func (m *machine) index(step uint32) int { return int(step) - int(m.steps0) }
+
+// call is the place among the plan's calls of the one that failed.
+func (m *machine) call() int { return int(m.page.call) - int(m.calls0) }
 
 // began is when a step of the child began, in nanoseconds of CLOCK_MONOTONIC;
 // 0 if it did not, or was not timed.
-func (m *machine) began(step int) int64 { return *(*int64)(unsafe.Add(m.times, 8*step)) }
+func (m *machine) began(step int) int64 {
+	return *(*int64)(unsafe.Add(m.times, 8*(step+int(m.steps0))))
+}
 
-// errnoOf is the error of an instruction of the child, 0 if it succeeded or wasn't run.
-func (m *machine) errnoOf(i int) unix.Errno { return unix.Errno(*(*uint16)(unsafe.Add(m.errs, 2*i))) }
+// errnoOf is the error of a call of the child, 0 if it succeeded or wasn't made.
+func (m *machine) errnoOf(call int) unix.Errno {
+	return unix.Errno(*(*uint16)(unsafe.Add(m.errs, 2*(call+int(m.calls0)))))
+}
 
 // addressOf is a pointer as clone3 takes it.
 func addressOf(p *int32) uint64 { return uint64(uintptr(unsafe.Pointer(p))) }

@@ -20,17 +20,17 @@ import (
 // the test's own process. Clone3 is called with flags that contradict each other.
 func everyOp(t *testing.T) (m *machine, host int) {
 	t.Helper()
-	m, mem, err := newMachine(8, 16)
+	m, err := newMachine(nil, 8, 16)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { unix.Munmap(mem) })
+	t.Cleanup(m.unmap)
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Close(pair[0]); unix.Close(pair[1]) })
-	m.sock = uintptr(pair[1])
+	m.in, m.out = uintptr(pair[1]), uintptr(pair[1])
 	m.args = cloneArgs{flags: unix.CLONE_THREAD}
 	m.regs = make([]uintptr, 3)
 	bad := ^uintptr(0)
@@ -46,6 +46,9 @@ func everyOp(t *testing.T) (m *machine, host int) {
 		{kind: opFork, step: 5, allow: [3]uint8{0, 0, uint8(unix.EINVAL)}},
 		{kind: opFail, step: 6, arg: [6]uintptr{uintptr(unix.EXDEV)}},
 		{kind: opFail, step: 7, arg: [6]uintptr{uintptr(unix.ENOTRECOVERABLE)}}, // never reached
+	}
+	for i := range m.ops {
+		m.ops[i].call = uint16(i)
 	}
 	return m, pair[0]
 }

@@ -59,8 +59,7 @@ func (f *Fault) diagnose(x *execution) {
 	s.inUser = strings.Join(strings.Fields(s.host.read("/proc/self/uid_map")), " ") != allIDs
 	if i := x.p.Born(); i < len(x.p.Steps) {
 		c := x.p.Steps[i].Action.(*plan.Clone)
-		joins := slices.ContainsFunc(c.Join, func(j plan.Join) bool { return j.Kind == "user" })
-		s.inUser = s.inUser || joins || c.Flags&unix.CLONE_NEWUSER != 0
+		s.inUser = s.inUser || c.JoinsUser() || c.Flags&unix.CLONE_NEWUSER != 0
 	}
 	if x.m != nil && !f.Step.IsHost() {
 		s.tried = x.errnos(f.Index)

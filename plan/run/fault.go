@@ -51,35 +51,20 @@ func (x *execution) fault(i int, err error) *Fault {
 
 // childFault reads from the page what the child was about.
 func (x *execution) childFault() *Fault {
-	i, n := int(x.m.page.step), int(x.m.page.call)
+	i, n := x.m.index(x.m.page.step), x.m.call()
 	f := &Fault{Step: x.p.Steps[i], Index: i, Of: len(x.p.Steps), Err: unix.Errno(x.m.page.errno)}
-	for k := range x.calls { // the n-th instruction is the n-th of its step among the calls
-		if x.calls[k].Step == i {
-			f.Call = x.calls[k+x.nth(n, i)].Text()
-			break
-		}
+	if n >= 0 && n < len(x.calls) && x.calls[n].Step == i {
+		f.Call = x.calls[n].Text()
 	}
 	f.diagnose(x)
 	return f
 }
 
-// nth counts the calls of a step before instruction n.
-func (x *execution) nth(n, step int) int {
-	count := 0
-	for k := range n {
-		if int(x.m.ops[k].step) == step && x.m.ops[k].kind == opCall {
-			count++
-		}
-	}
-	return count
-}
-
-// errnos are the errors of all calls of the plan's last step: of the paths that
-// the exec has tried.
+// errnos are the errors of all calls of a step: of the paths that the exec has tried.
 func (x *execution) errnos(step int) []unix.Errno {
 	var errs []unix.Errno
-	for k := range x.m.ops {
-		if int(x.m.ops[k].step) == step && x.m.ops[k].kind == opCall {
+	for k := range x.calls {
+		if x.calls[k].Step == step {
 			errs = append(errs, x.m.errnoOf(k))
 		}
 	}

@@ -15,7 +15,9 @@
 //	  'g'             ──────▶ goes on: child steps
 //	                  ◀────── 'p' (the first process of two: the second's PID is on the page)
 //	                  ◀────── 'c' and a descriptor (the console)
-//	                  ◀────── 'd' (strict mode: a step is done)
+//	                  ◀────── 'd' (a step is done: before a step to meet at, and in strict mode)
+//	                  ◀────── 'n' (a filter is loaded that has a listener; see Options.Listener)
+//	                  ◀────── 'w' (waits to be started: see Start and Resume)
 //	                  ◀────── 'f' (a step failed: step, call, errno are on the page; waits)
 //	end of file       ◀────── exec
 //
@@ -30,6 +32,8 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -51,6 +55,14 @@ type Options struct {
 	Meanwhile func(pid int) error
 	// Trace has the times of all steps kept.
 	Trace bool
+	// Page is the file for the memory that host and child share, for Resume to
+	// find it. Nil: no file.
+	Page *os.File
+	// Console is called with the terminal's other side as soon as it is there.
+	// Nil: it is kept in Child.
+	Console func(*os.File) error
+	// Listener is called with the descriptor that a seccomp filter's notices come on.
+	Listener func(*os.File) error
 
 	// For tests: Fail makes steps fail with an error before they do anything;
 	// After is called after each step, when all is at rest.
@@ -64,41 +76,52 @@ func (o *Options) strict() bool { return o.Before != nil || o.After != nil }
 type Child struct {
 	Pid     int
 	Pidfd   int      // -1 where the kernel gave none
+	Waiting bool     // it waits for Resume
 	Console *os.File // the terminal's other side, if the plan made one
 	Spans   []Span   // with Options.Trace
 }
 
 // execution is the state of one Start.
 type execution struct {
-	p     *plan.Plan
-	o     Options
-	calls []plan.Call
-	env   plan.Env
-	m     *machine
-	link  linker
-	mem   []byte
-	sock  int // the host's end, -1 before the clone
-	child Child
-	spans []Span
-	born  int
+	p       *plan.Plan
+	o       Options
+	calls   []plan.Call
+	env     plan.Env
+	m       *machine
+	link    linker
+	in      int // what the child says, -1 before the clone
+	out     int // what it hears
+	child   Child
+	spans   []Span
+	born    int
+	last    int  // the child's last step
+	resumed bool // by Resume: the child waits at the beginning
+	ran     bool // the container's program runs
 }
 
 // Start executes a plan. When it returns without an error, the container's
-// program runs. If a step fails, the error is a *Fault; the child is gone then,
-// and the caller is to have the undo list undone.
+// program runs, or, in a plan with a step plan.Await, waits there for Resume.
+// If a step fails, the error is a *Fault; the child is gone then, and the
+// caller is to have the undo list undone.
 func Start(p *plan.Plan, o Options) (*Child, error) {
-	x := &execution{p: p, o: o, calls: p.Lower(), sock: -1, born: p.Born()}
+	x := &execution{p: p, o: o, calls: p.Lower(), in: -1, out: -1, born: p.Born(), last: p.Last()}
 	x.child.Pidfd = -1
 	x.env.Handles = make(map[string]int)
 	for name, fd := range o.Handles {
 		x.env.Handles[name] = fd
 	}
 	defer x.close()
-	err := x.steps()
-	if err == nil && o.Meanwhile != nil {
-		err = o.Meanwhile(x.child.Pid)
-	}
+	wait := p.Waits()
+	err := x.steps(0, min(wait+1, len(p.Steps)))
 	if err == nil {
+		err = x.meanwhile()
+	}
+	switch {
+	case err != nil:
+	case wait < len(p.Steps):
+		x.child.Waiting = true
+		err = x.hear('w')
+	default:
 		err = x.await()
 	}
 	if err != nil {
@@ -109,9 +132,22 @@ func Start(p *plan.Plan, o Options) (*Child, error) {
 	return &x.child, nil
 }
 
-func (x *execution) steps() error {
-	for i := range x.p.Steps {
+// meanwhile calls Options.Meanwhile, once.
+func (x *execution) meanwhile() error {
+	f := x.o.Meanwhile
+	if f == nil {
+		return nil
+	}
+	x.o.Meanwhile = nil
+	return f(x.child.Pid)
+}
+
+func (x *execution) steps(from, to int) error {
+	for i := from; i < to; i++ {
 		s := &x.p.Steps[i]
+		if err := x.meet(i); err != nil {
+			return err
+		}
 		if x.o.Before != nil {
 			if err := x.o.Before(i, x.child.Pid); err != nil {
 				return err
@@ -167,22 +203,44 @@ func (x *execution) host(i int, a plan.Host) error {
 	return nil
 }
 
+// meet waits for the child where host step i needs what it has done.
+func (x *execution) meet(i int) error {
+	switch {
+	case !x.p.Steps[i].IsHost() || x.out < 0:
+		return nil
+	case i > x.last:
+		if err := x.meanwhile(); err != nil {
+			return err
+		}
+		return x.await()
+	case meets(x.p, i) && !x.o.strict():
+		return x.hear('d')
+	}
+	return nil
+}
+
 // let allows the child to do step i: in strict mode each, else the first after host steps.
 func (x *execution) let(i int) error {
 	strict := x.o.strict()
-	if !strict && !x.p.Steps[i-1].IsHost() {
+	if !strict && (i > 0 || !x.resumed) && !x.p.Steps[i-1].IsHost() {
 		return nil
 	}
-	if _, err := unix.Write(x.sock, []byte{'g'}); err != nil {
+	if _, err := unix.Write(x.out, []byte{'g'}); err != nil {
 		return x.await() // it is gone: hear why
 	}
+	_, waits := x.p.Steps[i].Action.(*plan.Await)
 	switch {
-	case !strict:
+	case !strict || waits:
 		return nil
-	case i == len(x.p.Steps)-1:
+	case i == x.last:
 		return x.await()
 	}
 	return x.hear('d')
+}
+
+// meets reports whether the child tells the host that its steps before host step i are done.
+func meets(p *plan.Plan, i int) bool {
+	return p.Steps[i].Meet && i > 0 && !p.Steps[i-1].IsHost()
 }
 
 // clone gives birth to the child.
@@ -194,7 +252,7 @@ func (x *execution) clone(i int, a *plan.Clone) error {
 	if err != nil {
 		return x.fault(i, err)
 	}
-	x.sock = pair[0]
+	x.in, x.out = pair[0], pair[0]
 	defer unix.Close(pair[1])
 	x.env.Handles[plan.Sync] = pair[1]
 	if err := x.prepare(i, a, pair[1]); err != nil {
@@ -202,7 +260,7 @@ func (x *execution) clone(i int, a *plan.Clone) error {
 	}
 	x.m.pidfd = -1 // not a variable of ours: our stack may move before the call
 	args := cloneArgs{flags: unix.CLONE_PIDFD, exitSignal: uint64(unix.SIGCHLD), pidfd: addressOf(&x.m.pidfd)}
-	if len(a.Join) == 0 {
+	if !a.Joins() {
 		args.flags |= a.Flags
 		if a.Into != "" {
 			args.flags |= unix.CLONE_INTO_CGROUP
@@ -215,7 +273,7 @@ func (x *execution) clone(i int, a *plan.Clone) error {
 		return x.fault(i, errno)
 	}
 	x.child.Pid, x.child.Pidfd, x.env.Pid = int(pid), int(x.m.pidfd), int(pid)
-	if len(a.Join) > 0 {
+	if a.Joins() {
 		return x.second(i)
 	}
 	return nil
@@ -223,33 +281,37 @@ func (x *execution) clone(i int, a *plan.Clone) error {
 
 // prepare makes the child's program.
 func (x *execution) prepare(i int, a *plan.Clone, sock int) error {
-	m, mem, err := newMachine(len(x.p.Steps), len(x.calls)+3*len(x.p.Steps)+len(a.Join)+2)
+	m, err := newMachine(x.o.Page, len(x.p.Steps), len(x.calls))
 	if err != nil {
 		return x.fault(i, err)
 	}
-	x.m, x.mem = m, mem
-	m.sock = uintptr(sock)
-	m.open = len(a.Join) == 0
+	x.m = m
+	m.in, m.out = uintptr(sock), uintptr(sock)
+	m.open = !a.Joins()
 	x.link.handles = x.env.Handles
 	if err := x.link.link(m, x.p, x.calls, &x.o); err != nil {
 		return x.fault(i, err)
 	}
 	// The child has a copy of our end of the socket too: it would never hear that we are gone.
-	first := []op{{kind: opCall, nr: unix.SYS_CLOSE, step: uint16(i), arg: [6]uintptr{uintptr(x.sock)}}}
-	if len(a.Join) == 0 {
+	first := []op{{kind: opCall, nr: unix.SYS_CLOSE, step: uint16(i), call: noCall, arg: [6]uintptr{uintptr(x.in)}}}
+	if !a.Joins() {
 		m.ops = append(first, m.ops...)
 		return nil
 	}
 	for _, j := range a.Join {
-		first = append(first, op{kind: opCall, nr: unix.SYS_SETNS, step: uint16(i),
+		first = append(first, op{kind: opCall, nr: unix.SYS_SETNS, step: uint16(i), call: noCall,
 			arg: [6]uintptr{uintptr(x.env.Handles[j.Handle]), uintptr(plan.NamespaceFlag(j.Kind))}})
+	}
+	if e := a.Enter; e != nil {
+		first = append(first, op{kind: opCall, nr: unix.SYS_SETNS, step: uint16(i), call: noCall,
+			arg: [6]uintptr{uintptr(x.env.Handles[e.Pidfd]), uintptr(e.Flags)}})
 	}
 	m.args = cloneArgs{flags: a.Flags | unix.CLONE_PARENT} // the signal at its end is the first process's (clone(2), CLONE_PARENT)
 	if a.Into != "" {
 		m.args.flags |= unix.CLONE_INTO_CGROUP
 		m.args.cgroup = uint64(x.env.Handles[a.Into])
 	}
-	m.ops = append(append(first, op{kind: opFork, step: uint16(i)}), m.ops...)
+	m.ops = append(append(first, op{kind: opFork, step: uint16(i), call: noCall}), m.ops...)
 	return nil
 }
 
@@ -272,45 +334,108 @@ func (x *execution) second(i int) error {
 	return nil
 }
 
-// await waits for the exec.
-func (x *execution) await() error { return x.hear(0) }
+// await waits for the exec, if it has not been yet.
+func (x *execution) await() error {
+	if x.ran {
+		return nil
+	}
+	err := x.hear(0)
+	x.ran = err == nil
+	return err
+}
 
 // hear reads what the child says until it says what is waited for; 0 waits for
 // the end of file, which is the exec.
 func (x *execution) hear(want byte) error {
-	if x.sock < 0 {
+	if x.in < 0 {
 		return errors.New("execute plan: it has no clone step")
 	}
 	for {
-		var b [1]byte
-		oob := make([]byte, unix.CmsgSpace(4))
-		n, oobn, _, _, err := unix.Recvmsg(x.sock, b[:], oob, unix.MSG_CMSG_CLOEXEC)
+		b, oob, err := x.receive()
 		switch {
 		case err == unix.EINTR:
 			continue
 		case err != nil && err != unix.ECONNRESET:
 			return fmt.Errorf("hear from child: %w", err)
-		case err != nil || n == 0:
+		case err != nil || b == 0:
 			return x.ended(want)
-		case b[0] == 'c':
-			if x.child.Console, err = received(oob[:oobn]); err != nil {
-				return err
-			}
-		case b[0] == 'f':
+		case b == 'c':
+			err = x.console(oob)
+		case b == 'n':
+			err = x.listener()
+		case b == 'f':
 			return x.childFault()
-		case b[0] == want:
+		case b == want:
 			return nil
+		}
+		if err != nil {
+			return err
 		}
 	}
 }
 
+// receive reads a byte, and the message about a descriptor that may be with it;
+// 0 is the end of file. What the child says after it was resumed comes through a FIFO.
+func (x *execution) receive() (b byte, oob []byte, err error) {
+	var buf [1]byte
+	if x.resumed {
+		n, err := unix.Read(x.in, buf[:])
+		if n == 0 {
+			return 0, nil, err
+		}
+		return buf[0], nil, err
+	}
+	oob = make([]byte, unix.CmsgSpace(4))
+	n, oobn, _, _, err := unix.Recvmsg(x.in, buf[:], oob, unix.MSG_CMSG_CLOEXEC)
+	if n == 0 {
+		return 0, nil, err
+	}
+	return buf[0], oob[:oobn], err
+}
+
+// console keeps the terminal's other side, or hands it over.
+func (x *execution) console(oob []byte) (err error) {
+	if x.child.Console, err = received(oob); err != nil || x.o.Console == nil {
+		return err
+	}
+	defer func() { x.child.Console.Close(); x.child.Console = nil }()
+	return x.o.Console(x.child.Console)
+}
+
+// listener takes the filter's listener out of the child's hands: it can't send
+// the descriptor itself, since the filter is in force (pidfd_getfd(2)).
+func (x *execution) listener() error {
+	dir := fmt.Sprintf("/proc/%d/fd", x.child.Pid)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("find seccomp listener: %w", err)
+	}
+	for _, e := range entries {
+		if to, _ := os.Readlink(dir + "/" + e.Name()); !strings.Contains(to, "seccomp notify") {
+			continue
+		}
+		n, _ := strconv.Atoi(e.Name())
+		fd, err := unix.PidfdGetfd(x.child.Pidfd, n, 0)
+		if err != nil {
+			return fmt.Errorf("take seccomp listener: %w", err)
+		}
+		f := os.NewFile(uintptr(fd), "seccomp listener")
+		defer f.Close()
+		if x.o.Listener == nil {
+			return errors.New("hand over seccomp listener: nobody wants it")
+		}
+		return x.o.Listener(f)
+	}
+	return errors.New("find seccomp listener: the child has none")
+}
+
 // ended tells an exec from a death before it.
 func (x *execution) ended(want byte) error {
-	last := int(x.m.page.step) == len(x.p.Steps)-1
-	if last && (want == 0 || want == 'd') {
+	i := x.m.index(x.m.page.step)
+	if i == x.last && (want == 0 || want == 'd') {
 		return nil
 	}
-	return x.fault(int(x.m.page.step), errors.New("the child was killed"))
+	return x.fault(max(i, 0), errors.New("the child was killed"))
 }
 
 func received(oob []byte) (*os.File, error) {
@@ -351,16 +476,16 @@ func wait(pid int) {
 
 // close gives back what only the start needed.
 func (x *execution) close() {
-	if x.sock >= 0 {
-		unix.Close(x.sock)
+	if x.in >= 0 {
+		unix.Close(x.in)
 	}
 	for name, fd := range x.env.Handles {
 		if _, given := x.o.Handles[name]; !given && name != plan.Sync {
 			unix.Close(fd)
 		}
 	}
-	if x.mem != nil {
-		_ = unix.Munmap(x.mem)
+	if x.m != nil {
+		x.m.unmap()
 	}
 	runtime.KeepAlive(x)
 }

@@ -90,6 +90,7 @@ if [ -d "$ROOT"/proc/kcore ]; then mount -t tmpfs -o ro,nosuid,nodev,noexec tmpf
 mount -o remount,bind,ro "$ROOT"
 # seccomp: no shell command loads a filter; this container goes without one
 ulimit -Sn 10; ulimit -Hn 20
+# a script makes and starts a container at once
 
 # the command: last, with nothing left of what set it up
 exec 3<>"$T/last"
