@@ -5,8 +5,10 @@
 //	ID/lock          locked (flock) by the process that looks after the container
 //	ID/config.json   the OCI configuration that it was made of
 //	ID/undo          how to take back what was done for it, a line for each step
-//	ID/process       its first process: PID, start time, boot ID
-//	ID/cgroups       its cgroups, a line each
+//	ID/state         its first process (PID, start time, boot ID), its cgroups and more
+//	ID/exec.fifo     as long as it waits to be started: what it hears
+//	ID/started       and what it says then
+//	ID/page          and where it writes what it is about
 //	ID/rootfs        where its root is mounted, in its own mount namespace
 //	ID/upper, work   what it has written, if its root is an overlay
 //
@@ -18,14 +20,12 @@
 package container
 
 import (
-	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -43,16 +43,20 @@ type Store struct {
 	// Undo makes the actions of undo lists by their verbs, besides those of
 	// packages host and cgroup.
 	Undo []func(verb string) plan.Host
+	// Keep: containers live on when the process that has made them ends.
+	Keep bool
 	// RemoveAll removes a container's folder. Nil is os.RemoveAll; an ordinary
 	// user's containers have files of other users in them.
 	RemoveAll func(path string) error
 }
 
-// A Container is one that this process holds the lock of.
+// A Container is one that this process holds the lock of, or only looks at: see
+// Create, Lock and Look.
 type Container struct {
-	ID   string
-	Dir  string
-	List *run.UndoList
+	ID    string
+	Dir   string
+	List  *run.UndoList // of the process that makes it
+	State *State        // nil as long as it is being made
 
 	store *Store
 	lock  *os.File
@@ -64,8 +68,13 @@ var ErrExists = errors.New("a container of this name exists")
 // newPrefix is what the name of a folder in the making begins with.
 const newPrefix = ".new-"
 
-// ErrNotFound is the answer to a name that no container has.
-var ErrNotFound = errors.New("there is none of this name or ID")
+// ErrNotFound is the answer to a name that no container has. Engines look for
+// these words in what a runtime says.
+var ErrNotFound = errors.New("container does not exist")
+
+// ErrStopped is the answer to what only a running container can do, in words
+// that engines look for.
+var ErrStopped = errors.New("container not running")
 
 // NewID makes up an ID: 64 hex digits.
 func NewID() string {
@@ -87,11 +96,20 @@ func CheckID(id string) error {
 	return nil
 }
 
-// Create makes a container's folder, and locks it.
+// Create makes a container's folder, and locks it. What is left of one of this
+// name whose maker died over it is removed first.
 func (s *Store) Create(id string) (*Container, error) {
 	if err := CheckID(id); err != nil {
 		return nil, err
 	}
+	c, err := s.create(id)
+	if errors.Is(err, ErrExists) && s.sweep(filepath.Join(s.Root, id)) == nil {
+		c, err = s.create(id)
+	}
+	return c, err
+}
+
+func (s *Store) create(id string) (*Container, error) {
 	if err := os.MkdirAll(s.Root, 0o711); err != nil {
 		return nil, fmt.Errorf("make folder for containers: %w", err)
 	}
@@ -127,33 +145,96 @@ func (s *Store) Create(id string) (*Container, error) {
 	return c, nil
 }
 
+// Look finds a container by its ID, without its lock.
+func (s *Store) Look(id string) (*Container, error) {
+	if err := CheckID(id); err != nil {
+		return nil, err
+	}
+	c := &Container{ID: id, Dir: filepath.Join(s.Root, id), store: s}
+	state, err := loadState(c.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(c.Dir); err != nil {
+			return nil, fmt.Errorf("find container %q: %w", id, ErrNotFound)
+		}
+		return c, nil
+	}
+	c.State = state
+	return c, err
+}
+
+// Lock finds a container by its ID, and waits until no other process changes it.
+func (s *Store) Lock(id string) (*Container, error) {
+	if err := CheckID(id); err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(s.Root, id)
+	lock, err := os.OpenFile(dir+"/lock", os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("find container %q: %w", id, ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find container %q: %w", id, err)
+	}
+	if err := flock(lock); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("lock container %q: %w", id, err)
+	}
+	if !isLockOf(lock, dir) {
+		lock.Close()
+		return nil, fmt.Errorf("find container %q: %w", id, ErrNotFound)
+	}
+	c, err := s.Look(id)
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	c.lock = lock
+	return c, nil
+}
+
+func flock(f *os.File) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// All are the containers that there are, by their IDs.
+func (s *Store) All() ([]*Container, error) {
+	entries, err := os.ReadDir(s.Root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []*Container
+	for _, e := range entries {
+		if c, err := s.Look(e.Name()); err == nil && c.State != nil {
+			all = append(all, c)
+		}
+	}
+	return all, nil
+}
+
 // Path is a file in the container's folder.
 func (c *Container) Path(name string) string { return filepath.Join(c.Dir, name) }
 
-// Started writes down what the next process that comes along has to know.
-func (c *Container) Started(pid int, dirs cgroup.Dirs) error {
-	start, err := startTime(pid)
-	if err != nil {
-		return err
+// Release lets go of a container that lives on.
+func (c *Container) Release() {
+	if c.List != nil {
+		c.List.Close()
 	}
-	line := fmt.Sprintf("%d %d %s\n", pid, start, bootID())
-	if err := os.WriteFile(c.Path("process"), []byte(line), 0o600); err != nil {
-		return err
+	if c.lock != nil {
+		c.lock.Close()
 	}
-	var b strings.Builder
-	for _, d := range dirs {
-		b.WriteString(d.Path + "\n")
-	}
-	return os.WriteFile(c.Path("cgroups"), []byte(b.String()), 0o600)
 }
 
 // Remove takes back all that was done for the container, and removes it. If
 // something can't be taken back, the folder stays, and the next Sweep tries again.
 func (c *Container) Remove() error {
-	defer c.lock.Close()
-	if c.List != nil {
-		c.List.Close()
-	}
+	defer c.Release()
 	return c.store.clean(c.Dir)
 }
 
@@ -170,7 +251,8 @@ func (s *Store) clean(dir string) error {
 }
 
 // Sweep removes the containers whose makers have died, and all that was done
-// for them. It costs a look into the folder if there are none.
+// for them; those that live on by themselves (Keep) only if their makers died over
+// the making. It costs a look into each container's folder.
 func (s *Store) Sweep() error {
 	entries, err := os.ReadDir(s.Root)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -202,6 +284,9 @@ func (s *Store) sweep(dir string) error {
 	if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
 		return nil // somebody looks after it
 	}
+	if _, err := os.Stat(dir + "/state"); s.Keep && err == nil {
+		return nil // it needs nobody
+	}
 	if !isLockOf(lock, dir) {
 		return nil // it has been removed meanwhile, and there may be a new one of this name
 	}
@@ -230,39 +315,18 @@ func (s *Store) lockless(dir string) error {
 
 // killLeft ends a container that has outlived its maker, and waits for it.
 func killLeft(dir string) error {
-	pid, ok := living(dir)
-	if !ok {
-		return nil
+	state, err := loadState(dir)
+	if err != nil {
+		return nil // it did not come so far
 	}
-	fd, err := unix.PidfdOpen(pid, 0)
+	fd, err := state.Open()
 	if err != nil {
 		return nil // gone
 	}
 	defer unix.Close(fd)
-	if again, ok := living(dir); !ok || again != pid {
-		return nil // another process has got the PID meanwhile
-	}
 	_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 	_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
 	return err
-}
-
-// startTime is when a process began, in clock ticks since boot (proc_pid_stat(5), field 22).
-func startTime(pid int) (uint64, error) {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0, err
-	}
-	f := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:])
-	if len(f) < 20 {
-		return 0, fmt.Errorf("read start time of process %d: %d fields", pid, len(f))
-	}
-	return strconv.ParseUint(string(f[19]), 10, 64)
-}
-
-func bootID() string {
-	data, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return strings.TrimSpace(string(data))
 }
 
 // Find finds a running container by its ID, the beginning of it, or its name:
@@ -289,21 +353,9 @@ func (s *Store) Find(name string) (id string, pid int, err error) {
 	case len(found) > 1:
 		return "", 0, fmt.Errorf("find container %q: %d containers begin so", name, len(found))
 	}
-	pid, ok := living(filepath.Join(s.Root, found[0]))
-	if !ok {
+	state, err := loadState(filepath.Join(s.Root, found[0]))
+	if err != nil || !state.Alive() {
 		return "", 0, fmt.Errorf("find container %q: it does not run", name)
 	}
-	return found[0], pid, nil
-}
-
-// living is the process that the folder names, if it is still that one.
-func living(dir string) (int, bool) {
-	data, err := os.ReadFile(dir + "/process")
-	f := strings.Fields(string(data))
-	if err != nil || len(f) != 3 || f[2] != bootID() {
-		return 0, false
-	}
-	pid, _ := strconv.Atoi(f[0])
-	start, err := startTime(pid)
-	return pid, err == nil && strconv.FormatUint(start, 10) == f[1]
+	return found[0], state.Pid, nil
 }

@@ -3,7 +3,6 @@
 package container
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -204,13 +203,13 @@ func TestSweepKills(t *testing.T) {
 	}
 	s := newStore(t)
 	for name, text := range map[string]string{
-		"later process": fmt.Sprintf("%d %d %s\n", pid, start-1, bootID()),
-		"other boot":    fmt.Sprintf("%d %d %s\n", pid, start, "5a0c0000-0000-0000-0000-000000000000"),
-		"half a line":   fmt.Sprintf("%d %d", pid, start),
-		"nothing":       "", "words": "a b c\n", "negative": fmt.Sprintf("-1 %d %s\n", start, bootID()), "zero": "0 0 " + bootID(),
+		"later process": fmt.Sprintf("pid %d\nstart %d\nboot %s\n", pid, start-1, bootID()),
+		"other boot":    fmt.Sprintf("pid %d\nstart %d\nboot %s\n", pid, start, "5a0c0000-0000-0000-0000-000000000000"),
+		"half a line":   fmt.Sprintf("pid %d\nstart %d", pid, start),
+		"nothing":       "", "words": "a b c\n", "negative": fmt.Sprintf("pid -1\nstart %d\nboot %s\n", start, bootID()), "zero": "pid 0\nstart 0\nboot " + bootID(),
 	} {
 		c := create(t, s, "c")
-		if err := os.WriteFile(c.Path("process"), []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(c.Path("state"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		c.die()
@@ -222,11 +221,8 @@ func TestSweepKills(t *testing.T) {
 		}
 	}
 	c := create(t, s, "c")
-	if err := c.Started(pid, cgroup.Dirs{{Path: "/a"}, {Path: "/b"}}); err != nil {
+	if err := c.Save(&State{Pid: pid}); err != nil {
 		t.Fatal(err)
-	}
-	if text, err := os.ReadFile(c.Path("cgroups")); err != nil || string(text) != "/a\n/b\n" {
-		t.Errorf("cgroups: %q, %v", text, err)
 	}
 	c.die()
 	if err := s.Sweep(); err != nil || exists(c.Dir) {
@@ -235,7 +231,7 @@ func TestSweepKills(t *testing.T) {
 	if err := cmd.Wait(); err == nil || cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 		t.Errorf("the container's process: %v", err)
 	}
-	if err := create(t, s, "d").Started(pid, nil); !errors.Is(err, fs.ErrNotExist) {
+	if err := create(t, s, "d").Save(&State{Pid: pid}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a process that has ended: %v", err)
 	}
 }
@@ -278,7 +274,7 @@ func TestFind(t *testing.T) {
 	for _, id := range []string{"abc1", "abc2", "abd"} {
 		c := create(t, s, id)
 		if id != "abd" {
-			if err := c.Started(pid, nil); err != nil {
+			if err := c.Save(&State{Pid: pid}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -288,7 +284,7 @@ func TestFind(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"abc1": "", "web": "", "abc2": "", "abc": "2 containers begin so", "ab": "3 containers begin so",
-		"abd": "does not run", "abdx": "there is none of this name or ID", "": "there is none of this name or ID", "we": "there is none of this name or ID",
+		"abd": "does not run", "abdx": "container does not exist", "": "container does not exist", "we": "container does not exist",
 	} {
 		_, got, err := s.Find(name)
 		if want == "" && (err != nil || got != pid) || want != "" && (err == nil || !strings.HasSuffix(err.Error(), want)) {
@@ -297,35 +293,154 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// FuzzProcess: whatever the file says, a process is the container's only if it
-// is named with the time at which it began, and with this boot.
-func FuzzProcess(f *testing.F) {
+// TestState: what is written is what is read, whatever the paths hold.
+func TestState(t *testing.T) {
+	pid := sleeper(t, "sleep").Process.Pid
+	for _, want := range []State{
+		{},
+		{Bundle: "/b", Rootfs: "/b/rootfs", Hooks: true, Unit: "docker-1.scope", Created: time.Unix(1, 23).UTC(),
+			Cgroups: cgroup.Dirs{{Path: "/sys/fs/cgroup/a b", V2: true, Controllers: []string{"cpu", "memory"}}, {Path: "/x\"\n"}}},
+		{Bundle: "/line\nbreak\npid 1", Rootfs: "/\xff"},
+	} {
+		s := newStore(t)
+		c := create(t, s, "c")
+		want.Pid = pid
+		if err := c.Save(&want); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Look("c")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fmt.Sprint(*got.State) != fmt.Sprint(want) {
+			t.Errorf("read %v\nwritten %v", *got.State, want)
+		}
+		if got.Status() != Running {
+			t.Errorf("it is %s", got.Status())
+		}
+	}
+}
+
+func TestStatus(t *testing.T) {
+	s := newStore(t)
+	c := create(t, s, "c")
+	look := func() Status {
+		t.Helper()
+		got, err := s.Look("c")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got.Status()
+	}
+	if got := look(); got != Creating {
+		t.Errorf("without a state it is %s", got)
+	}
+	cmd := sleeper(t, "sleep")
+	if err := c.Save(&State{Pid: cmd.Process.Pid}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(c.Path(startFIFO), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := look(); got != Created {
+		t.Errorf("waiting to be started it is %s", got)
+	}
+	if err := os.Remove(c.Path(startFIFO)); err != nil {
+		t.Fatal(err)
+	}
+	if got := look(); got != Running {
+		t.Errorf("started it is %s", got)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 { // a zombie, as soon as the kernel has come to it
+		if look() == Stopped {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if got := look(); got != Stopped {
+		t.Errorf("dead, and not waited for, it is %s", got)
+	}
+}
+
+// TestKeep: what lives on without its maker is not swept, what its maker has
+// not finished is, and makes way for a container of its name.
+func TestKeep(t *testing.T) {
+	s := newStore(t)
+	s.Keep = true
+	c := create(t, s, "whole")
+	if err := c.Save(&State{Pid: sleeper(t, "sleep").Process.Pid}); err != nil {
+		t.Fatal(err)
+	}
+	c.Release()
+	half := create(t, s, "half")
+	if err := os.WriteFile(half.Path("left"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	half.die()
+	if _, err := s.Create("whole"); !errors.Is(err, ErrExists) {
+		t.Errorf("a second one: %v", err)
+	}
+	again := create(t, s, "half")
+	if exists(again.Path("left")) {
+		t.Error("the half-made container's file is there")
+	}
+	again.die()
+	if err := s.Sweep(); err != nil || exists(again.Dir) || !exists(c.Dir) {
+		t.Errorf("sweep: %v; half-made there: %t, whole there: %t", err, exists(again.Dir), exists(c.Dir))
+	}
+	if all, err := s.All(); err != nil || len(all) != 1 || all[0].ID != "whole" {
+		t.Errorf("all: %v, %v", all, err)
+	}
+}
+
+func TestLock(t *testing.T) {
+	s := newStore(t)
+	if _, err := s.Lock("x"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("lock nothing: %v", err)
+	}
+	c := create(t, s, "c")
+	got := make(chan error)
+	go func() { _, err := s.Lock("c"); got <- err }()
+	if err := c.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-got; !errors.Is(err, ErrNotFound) {
+		t.Errorf("locked while it was removed: %v", err)
+	}
+}
+
+// FuzzState: whatever the file says, a process is the container's only if it
+// is named with the time at which it began, and with this boot; and what was
+// understood is written as it was read.
+func FuzzState(f *testing.F) {
 	self, err := startTime(os.Getpid())
 	if err != nil {
 		f.Fatal(err)
 	}
-	right := fmt.Sprintf("%d %d %s", os.Getpid(), self, bootID())
-	for _, seed := range []string{right, right + "\n", right + " x", "1 0 " + bootID(), "", "\x00", "99999999999999999999 1 " + bootID(), "-0 0 " + bootID()} {
+	right := fmt.Sprintf("pid %d\nstart %d\nboot %s\n", os.Getpid(), self, bootID())
+	for _, seed := range []string{right, right + "x", "pid 1\nstart 0\nboot " + bootID(), "", "\x00", "cgroup v1 \"/a\" cpu memory\n" + right, "bundle \"\\n\"\n" + right, "hooks yes\ncreated 2026-01-02T03:04:05Z\n" + right} {
 		f.Add(seed)
 	}
-	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, text string) {
-		if err := os.WriteFile(dir+"/process", []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		pid, ok := living(dir)
-		if !ok {
+		s, err := parseState([]byte(text))
+		if err != nil {
 			return
 		}
-		words := bufio.NewScanner(strings.NewReader(text))
-		words.Split(bufio.ScanWords)
-		var got []string
-		for words.Scan() {
-			got = append(got, words.Text())
+		if s.Alive() {
+			start, err := startTime(s.Pid)
+			if err != nil || s.Pid <= 0 || start != s.Start || s.Boot != bootID() {
+				t.Errorf("%q names process %d, which began at %d, %v", text, s.Pid, start, err)
+			}
 		}
-		start, err := startTime(pid)
-		if err != nil || len(got) != 3 || pid <= 0 || got[1] != fmt.Sprint(start) || got[2] != bootID() {
-			t.Errorf("%q names process %d, which began at %d, %v", text, pid, start, err)
+		if y := s.Created.UTC().Year(); y < 0 || y > 9999 {
+			return // no RFC 3339
+		}
+		again, err := parseState(s.append(nil))
+		if err != nil || !s.Created.Equal(again.Created) {
+			t.Errorf("%q is written as what can't be read: %v", text, err)
 		}
 	})
 }

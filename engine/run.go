@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -328,7 +329,7 @@ func (p *Prepared) run(h Hooks) (exit monitor.Exit, err error) {
 	if err := p.streams.Open(); err != nil {
 		return exit, err
 	}
-	job := monitor.Job{Plan: p.Plan, Container: c, Cgroups: p.Cgroups, Streams: p.streams}
+	job := monitor.Job{Plan: p.Plan, Container: c, State: container.State{Created: time.Now(), Cgroups: p.Cgroups}, Streams: p.streams}
 	job.Options.Trace = h.Trace
 	if h.Before != nil {
 		job.Options.Before = func(step, pid int) error { return h.Before(p, step, pid) }

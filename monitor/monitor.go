@@ -8,7 +8,6 @@
 package monitor
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -18,7 +17,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"vitro/cgroup"
 	"vitro/container"
 	"vitro/plan"
 	"vitro/plan/run"
@@ -28,7 +26,7 @@ import (
 type Job struct {
 	Plan      *plan.Plan
 	Container *container.Container
-	Cgroups   cgroup.Dirs
+	State     container.State // Pid is filled in
 	Streams   *Streams
 	Options   run.Options // Undo and Handles are filled in
 	// Started is called when the container's program runs. May be nil.
@@ -55,10 +53,9 @@ func (j *Job) Run() (Exit, error) {
 	o.Handles = j.Streams.handles
 	o.Meanwhile = func(pid int) error {
 		<-heard
-		if err := j.Container.Started(pid, j.Cgroups); err != nil {
-			return fmt.Errorf("write container's state: %w", err)
-		}
-		return nil
+		state := j.State
+		state.Pid = pid
+		return j.Container.Save(&state)
 	}
 	child, err := run.Start(j.Plan, o)
 	j.Streams.started(child)
@@ -86,7 +83,7 @@ func (j *Job) Run() (Exit, error) {
 		e.Code = 128 + int(ws.Signal())
 	}
 	if e.Code != 0 {
-		n, _ := j.Cgroups.OOMKills()
+		n, _ := j.State.Cgroups.OOMKills()
 		e.OOM = n > 0
 	}
 	return e, nil

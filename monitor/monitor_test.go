@@ -69,8 +69,8 @@ func TestExit(t *testing.T) {
 			started := 0
 			j.Started = func(c *run.Child) {
 				started++
-				text, err := os.ReadFile(j.Container.Path("process"))
-				if err != nil || !strings.HasPrefix(string(text), fmt.Sprint(c.Pid)+" ") {
+				text, err := os.ReadFile(j.Container.Path("state"))
+				if err != nil || !strings.HasPrefix(string(text), fmt.Sprintf("pid %d\n", c.Pid)) {
 					t.Errorf("the container's file says %q, %v; its process is %d", text, err, c.Pid)
 				}
 			}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"vitro/container"
 	"vitro/internal/ocijson"
@@ -71,7 +72,7 @@ func runContainer(inv *invocation) (int, error) {
 	if err := streams.Open(); err != nil {
 		return 1, err
 	}
-	job := monitor.Job{Plan: p.Plan, Container: c, Cgroups: p.Cgroups, Streams: streams}
+	job := monitor.Job{Plan: p.Plan, Container: c, State: container.State{Created: time.Now(), Cgroups: p.Cgroups}, Streams: streams}
 	if file := inv.options["pid-file"]; file != "" {
 		job.Started = func(child *run.Child) {
 			_ = os.WriteFile(file, []byte(strconv.Itoa(child.Pid)), 0o644)
