@@ -169,7 +169,7 @@ func (d *draft) compile(p *Prepared, root *rootfs.Root) error {
 	}
 	root.UserXattr = d.maps != nil || facts.InUserNS
 	root.Append = facts.OverlayAppend()
-	r := &spec.Request{ID: d.id, Spec: d.spec, Facts: facts, Bundle: d.dir, At: root.At(), Bound: true, AllCgroups: true, Shared: d.e.shared(),
+	r := &spec.Request{ID: d.id, Spec: d.spec, Facts: facts, Bundle: d.dir, At: root.At(), Bound: true, Keyring: true, AllCgroups: true, Shared: d.e.shared(),
 		Title: "run " + d.Flags.Image + ": " + strings.Join(d.spec.Process.Args, " ")}
 	if d.CgroupParent != "" {
 		r.Shared = ""

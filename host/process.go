@@ -101,6 +101,29 @@ func (a *Rlimit) Do(e *plan.Env) error {
 	return unix.Prlimit(e.Pid, a.Type, &unix.Rlimit{Cur: a.Soft, Max: a.Hard}, nil)
 }
 
+// FIFO makes a named pipe in the container's own folder, and opens it for the
+// child to inherit. It goes with the folder.
+type FIFO struct {
+	Path string `json:"path"`
+	As   string `json:"as"`
+}
+
+func (a *FIFO) Verb() string         { return "fifo" }
+func (a *FIFO) Line() string         { return "mkfifo " + a.Path }
+func (a *FIFO) Shell(s *plan.Script) { s.Run("mkfifo -m 600 %s", plan.Quote(a.Path)) }
+func (a *FIFO) Undo() plan.Host      { return nil }
+func (a *FIFO) Do(e *plan.Env) error {
+	if err := unix.Mkfifo(a.Path, 0o600); err != nil {
+		return err
+	}
+	fd, err := unix.Open(a.Path, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0) // open at both ends: no read ends before something is written
+	if err != nil {
+		return err
+	}
+	e.Handles[a.As] = fd
+	return nil
+}
+
 // Folder makes the container's own folder, if the engine has not made it yet.
 // It is not in the undo list, which is a file in it: who undoes the list
 // removes the folder.

@@ -391,11 +391,25 @@ func moveMount(asm *Asm, mount, dir Arg, p string) {
 }
 
 // Pivot makes the container's root the child's, and lets go of the host's tree.
-type Pivot struct{}
+type Pivot struct {
+	// Move moves the root over the host's with mount(2) and chroot(2), which the
+	// first root of a machine (rootfs(5)) needs, since it can't be pivoted away.
+	// What lies below it is out of sight only.
+	Move bool `json:"move,omitempty"`
+}
 
 func (a *Pivot) Verb() string { return "pivot_root" }
-func (a *Pivot) Line() string { return "pivot_root . .; umount -l ." }
+func (a *Pivot) Line() string {
+	if a.Move {
+		return "mount --move . /; chroot ."
+	}
+	return "pivot_root . .; umount -l ."
+}
+
 func (a *Pivot) Shell(s *Script) {
+	if a.Move {
+		s.Note("--no-pivot: a root that is moved can't be entered by a later shell; pivoted all the same")
+	}
 	s.Last(`%snsenter -t "$PID" -m pivot_root "$ROOT" "$ROOT"`, s.inUser)
 	s.Last(`%snsenter -t "$PID" -m umount -l /`, s.inUser) // the old root is on top of the new one
 }
@@ -404,10 +418,29 @@ func (a *Pivot) Shell(s *Script) {
 // and one umount2(2) takes all of it away (pivot_root(2), NOTES).
 func (a *Pivot) Lower(asm *Asm) {
 	asm.Do(SysFchdir, asm.Use("/"))
+	if a.Move {
+		for _, p := range []string{"/proc", "/sys"} { // the host's, whole and unmasked
+			asm.Do(SysUmount2, Str(p), Num(unix.MNT_DETACH, "MNT_DETACH"))
+			asm.Allow(unix.EINVAL, unix.ENOENT)
+		}
+		asm.Do(SysMount, Str("."), Str("/"), Num(0, "NULL"), Num(unix.MS_MOVE, "MS_MOVE"), Num(0, "NULL"))
+		asm.Do(SysChroot, Str("."))
+		asm.Do(SysChdir, Str("/"))
+		return
+	}
 	asm.Do(SysPivotRoot, Str("."), Str("."))
 	asm.Do(SysUmount2, Str("."), Num(unix.MNT_DETACH, "MNT_DETACH"))
 	asm.Do(SysChdir, Str("/"))
 }
+
+// EnterRoot makes the container's root the folder that its paths are resolved
+// from (openat2(2), RESOLVE_IN_ROOT), while the host's tree is still in view.
+type EnterRoot struct{}
+
+func (a *EnterRoot) Verb() string    { return "enter-root" }
+func (a *EnterRoot) Line() string    { return "fchdir to the container's root" }
+func (a *EnterRoot) Shell(s *Script) {}
+func (a *EnterRoot) Lower(asm *Asm)  { asm.Do(SysFchdir, asm.Use("/")) }
 
 // Attach attaches a mount that an earlier step has made to its place in the
 // container, and makes that place if it is missing.

@@ -103,7 +103,8 @@ func (a *Umask) Lower(asm *Asm) { asm.Do(SysUmask, Octal.As(uint64(a.Mask))) }
 // streams. No path is involved that the container could have a say in
 // (CVE-2025-52565): the terminal comes from the descriptor of the devpts mount.
 type Console struct {
-	Pts    string `json:"pts"`              // handle of the devpts mount
+	Pts    string `json:"pts"`              // handle of the devpts mount, its path with Found
+	Found  bool   `json:"found,omitempty"`  // it is found in a running container
 	Target string `json:"target,omitempty"` // where to bind it: "/dev/console"
 	Rows   uint16 `json:"rows,omitempty"`
 	Cols   uint16 `json:"cols,omitempty"`
@@ -120,7 +121,11 @@ func (a *Console) Shell(s *Script) {
 }
 
 func (a *Console) Lower(asm *Asm) {
-	master := asm.Get(SysOpenat, asm.Use(a.Pts), Str("ptmx"), Num(unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, "O_RDWR|O_NOCTTY|O_CLOEXEC"), Int(0))
+	pts := asm.Use(a.Pts)
+	if a.Found { // whatever the container has put there: TIOCGPTPEER goes for a terminal only, and its own
+		pts = Path{name: a.Pts}.open(asm, folder)
+	}
+	master := asm.Get(SysOpenat, pts, Str("ptmx"), Num(unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, "O_RDWR|O_NOCTTY|O_CLOEXEC"), Int(0))
 	asm.Do(SysIoctl, master, Num(unix.TIOCSPTLCK, "TIOCSPTLCK"), Buf(make([]byte, 4), "[0]"))
 	slave := asm.Get(SysIoctl, master, Num(unix.TIOCGPTPEER, "TIOCGPTPEER"), Num(unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, "O_RDWR|O_NOCTTY|O_CLOEXEC"))
 	if a.Rows != 0 || a.Cols != 0 {
@@ -369,6 +374,31 @@ func (a *CloseOthers) Line() string {
 func (a *CloseOthers) Shell(s *Script) {}
 func (a *CloseOthers) Lower(asm *Asm) {
 	asm.Do(SysCloseRange, Int(a.From), Num(0xffffffff, "~0"), Num(unix.CLOSE_RANGE_CLOEXEC, "CLOSE_RANGE_CLOEXEC"))
+}
+
+// Lookup finds the container's program, or fails as the exec would.
+type Lookup struct {
+	Paths []string `json:"paths"` // as in Exec, from the root
+}
+
+func (a *Lookup) Verb() string { return "lookup" }
+func (a *Lookup) Line() string { return "look up " + Quote(a.Paths...) }
+func (a *Lookup) Shell(s *Script) {
+	var words []string
+	for _, p := range a.Paths {
+		words = append(words, "[ -x "+Quote(p)+" ]")
+	}
+	s.Run("%s", strings.Join(words, " || "))
+}
+
+func (a *Lookup) Lower(asm *Asm) {
+	for i, p := range a.Paths {
+		asm.Do(SysFaccessat2, AtFDCWD, Str(p), Num(1, "X_OK"), Num(unix.AT_EACCESS, "AT_EACCESS"))
+		if left := len(a.Paths) - 1 - i; left > 0 {
+			asm.Allow(unix.ENOENT, unix.ENOTDIR, unix.EACCES)
+			asm.Last().SkipOK = left
+		}
+	}
 }
 
 // Exec becomes the container's program: the first of the paths that there is.

@@ -13,11 +13,13 @@ const (
 	_ Sys = iota
 	SysCapset
 	SysChdir
+	SysChroot
 	SysClone3
 	SysCloseRange
 	SysDup3
 	SysExecve
 	SysExecveat
+	SysFaccessat2
 	SysFchdir
 	SysFchmodat
 	SysFchownat
@@ -63,11 +65,13 @@ var sysTable = [...]struct {
 }{
 	SysCapset:        {"capset", unix.SYS_CAPSET},
 	SysChdir:         {"chdir", unix.SYS_CHDIR},
+	SysChroot:        {"chroot", unix.SYS_CHROOT},
 	SysClone3:        {"clone3", unix.SYS_CLONE3},
 	SysCloseRange:    {"close_range", unix.SYS_CLOSE_RANGE},
 	SysDup3:          {"dup3", unix.SYS_DUP3},
 	SysExecve:        {"execve", unix.SYS_EXECVE},
 	SysExecveat:      {"execveat", unix.SYS_EXECVEAT},
+	SysFaccessat2:    {"faccessat2", unix.SYS_FACCESSAT2},
 	SysFchdir:        {"fchdir", unix.SYS_FCHDIR},
 	SysFchmodat:      {"fchmodat", unix.SYS_FCHMODAT},
 	SysFchownat:      {"fchownat", unix.SYS_FCHOWNAT},

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vitro/cgroup"
+	"vitro/host"
 	"vitro/plan"
 	"vitro/seccomp"
 )
@@ -48,6 +49,14 @@ type Request struct {
 	Bound bool
 	// Preserve is how many descriptors from 3 on the container inherits.
 	Preserve int
+	// Await has the container's first process wait for a start of its own: the
+	// folder of the FIFOs for it. Empty: the program runs at once.
+	Await string
+	// NoPivot moves the root over the host's in place of pivot_root(2), for
+	// hosts that run from an initial ramdisk. It is weaker.
+	NoPivot bool
+	// Keyring has the container get a session keyring of its own.
+	Keyring bool
 	// AllCgroups: every controller gets a cgroup, not only those with a limit.
 	AllCgroups bool
 	// Shared is the cgroup that holds only our containers' cgroups.
@@ -65,6 +74,9 @@ type compiler struct {
 	attach  []plan.Step     // the second halves of the mounts
 	late    []plan.Step     // of the child, when it opens nothing any more
 	fresh   map[string]bool // mounts with nothing in them but what we put there
+	dirs    cgroup.Dirs
+	inside  *Inside // of a further process: what it enters
+	file    string  // the program, where it is not process.args[0]
 }
 
 // stages are the parts of a plan, in the order that the kernel demands:
@@ -92,7 +104,15 @@ var stages = [...]func(*compiler) error{
 	(*compiler).console,
 	(*compiler).hide,
 	(*compiler).privileges,
+	(*compiler).await,
+}
+
+// restStages are the parts behind the wait for the start.
+var restStages = [...]func(*compiler) error{
+	(*compiler).startHooks,
+	(*compiler).seal,
 	(*compiler).exec,
+	(*compiler).poststart,
 }
 
 // A Result is a plan, and where the container's cgroups are.
@@ -118,6 +138,38 @@ func Compile(r *Request) (*Result, error) {
 	if err := refuse(s); err != nil {
 		return nil, err
 	}
+	c, err := newCompiler(r)
+	if err != nil {
+		return nil, err
+	}
+	for _, stages := range [...][]func(*compiler) error{stages[:], restStages[:]} {
+		for _, stage := range stages {
+			if err := stage(c); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return &Result{Plan: c.plan, Cgroups: c.dirs, Notes: c.cgroups.Notes}, nil
+}
+
+// CompileRest makes the part of a container's plan that comes behind the wait
+// for its start. Of the facts it needs those of ReadExecFacts.
+func CompileRest(r *Request, dirs cgroup.Dirs) (*plan.Plan, error) {
+	c, err := newCompiler(r)
+	if err != nil {
+		return nil, err
+	}
+	c.dirs = dirs
+	for _, stage := range restStages {
+		if err := stage(c); err != nil {
+			return nil, err
+		}
+	}
+	return c.plan, nil
+}
+
+func newCompiler(r *Request) (*compiler, error) {
+	s := r.Spec
 	c := &compiler{Request: r, plan: &plan.Plan{Title: r.Title}, linux: s.Linux, proc: s.Process, fresh: make(map[string]bool)}
 	if c.At == "" {
 		c.At = absolute(r.Bundle, s.Root.Path)
@@ -131,12 +183,7 @@ func Compile(r *Request) (*Result, error) {
 			return nil, err
 		}
 	}
-	for _, stage := range stages {
-		if err := stage(c); err != nil {
-			return nil, err
-		}
-	}
-	return &Result{Plan: c.plan, Cgroups: c.cgroups.Dirs, Notes: c.cgroups.Notes}, nil
+	return c, nil
 }
 
 // unsupported are the properties that have no steps yet.
@@ -144,7 +191,6 @@ var unsupported = [...]struct {
 	name string
 	set  func(*specs.Spec) bool
 }{
-	{"hooks", func(s *specs.Spec) bool { return s.Hooks != nil && !emptyHooks(s.Hooks) }},
 	{"process.apparmorProfile", func(s *specs.Spec) bool { return s.Process.ApparmorProfile != "" }},
 	{"process.selinuxLabel", func(s *specs.Spec) bool { return s.Process.SelinuxLabel != "" }},
 	{"process.scheduler", func(s *specs.Spec) bool { return s.Process.Scheduler != nil }},
@@ -169,11 +215,6 @@ func refuse(s *specs.Spec) error {
 	return nil
 }
 
-func emptyHooks(h *specs.Hooks) bool {
-	//nolint:staticcheck // Prestart is deprecated, and still what Docker writes.
-	return len(h.Prestart)+len(h.CreateRuntime)+len(h.CreateContainer)+len(h.StartContainer)+len(h.Poststart)+len(h.Poststop) == 0
-}
-
 // hostBefore is what the host does before there is a child.
 func (c *compiler) hostBefore() error {
 	c.plan.Append(c.Before...)
@@ -181,8 +222,12 @@ func (c *compiler) hostBefore() error {
 	if err != nil {
 		return err
 	}
-	c.cgroups = setup
+	c.cgroups, c.dirs = setup, setup.Dirs
 	c.plan.Append(setup.Before...)
+	if c.Await != "" {
+		c.plan.Add("how another process has the container start", &host.FIFO{Path: c.Await + "/exec.fifo", As: "exec.fifo"})
+		c.plan.Add("and how it hears of that", &host.FIFO{Path: c.Await + "/started", As: "started"})
+	}
 	return nil
 }
 

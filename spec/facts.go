@@ -27,6 +27,7 @@ type Facts struct {
 	LastCap      int  // the highest capability that the kernel knows
 	InUserNS     bool // we are in a user namespace ourselves
 	SetgroupsOff bool // and it forbids setgroups(2)
+	JoinedFixed  bool // the user namespace that is to be joined forbids it
 
 	Cgroups *cgroup.Layout
 
@@ -73,7 +74,10 @@ func ReadFacts(s *specs.Spec, bundle string) (*Facts, error) {
 		return nil, err
 	}
 	f.Nofile = startNofile()
-	f.readHome(s, bundle)
+	if s.Process != nil && s.Root != nil {
+		f.readHome(s.Process, absolute(bundle, s.Root.Path))
+	}
+	f.JoinedFixed = joinedFixed(s)
 	return f, nil
 }
 
@@ -134,11 +138,11 @@ func (f *Facts) readSources(s *specs.Spec, bundle string) error {
 
 // readHome looks the process's user up, unless HOME is given: exec(3)'s
 // callers expect it. The file is the image's: it is opened within its root.
-func (f *Facts) readHome(s *specs.Spec, bundle string) {
-	if s.Process == nil || s.Root == nil || hasEnv(s.Process.Env, "HOME") {
+func (f *Facts) readHome(proc *specs.Process, rootfs string) {
+	if hasEnv(proc.Env, "HOME") {
 		return
 	}
-	root, err := os.OpenRoot(absolute(bundle, s.Root.Path))
+	root, err := os.OpenRoot(rootfs)
 	if err != nil {
 		return
 	}
@@ -147,13 +151,28 @@ func (f *Facts) readHome(s *specs.Spec, bundle string) {
 	if err != nil {
 		return
 	}
-	uid := strconv.FormatUint(uint64(s.Process.User.UID), 10)
+	uid := strconv.FormatUint(uint64(proc.User.UID), 10)
 	for line := range strings.Lines(string(data)) {
 		if e := strings.Split(strings.TrimSpace(line), ":"); len(e) >= 6 && e[2] == uid {
 			f.Home = e[5]
 			return
 		}
 	}
+}
+
+// joinedFixed looks whether a user namespace that is named by a process forbids
+// setgroups(2). Of one that is named by another file only the kernel knows.
+func joinedFixed(s *specs.Spec) bool {
+	if s.Linux == nil {
+		return false
+	}
+	for _, n := range s.Linux.Namespaces {
+		dir, ok := strings.CutSuffix(n.Path, "/ns/user")
+		if n.Type == specs.UserNamespace && ok {
+			return groupsFixed(dir + "/setgroups")
+		}
+	}
+	return false
 }
 
 func hasEnv(env []string, key string) bool {

@@ -48,7 +48,8 @@ type input struct {
 		Bound         bool
 		Preserve      int
 		AllCgroups    bool
-		Shared        string
+		Shared, Await string
+		NoPivot       bool
 	}
 	Calls bool // show the system calls
 }
@@ -156,7 +157,7 @@ func (in *input) request(t *testing.T) *Request {
 	t.Helper()
 	r := &Request{ID: "c1", Spec: in.config(t), Facts: in.facts(t), Title: "a test", Bundle: "/bundle",
 		Stdio: in.Request.Stdio, Bound: in.Request.Bound, Preserve: in.Request.Preserve,
-		AllCgroups: in.Request.AllCgroups, Shared: in.Request.Shared}
+		AllCgroups: in.Request.AllCgroups, Shared: in.Request.Shared, Await: in.Request.Await, NoPivot: in.Request.NoPivot, Keyring: true}
 	if in.Request.Before {
 		r.Before = steps("what the network needs before", standIn("before"))
 	}

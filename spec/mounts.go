@@ -256,8 +256,18 @@ func (c *compiler) under(target string) string {
 
 // pivot moves the child into its root, and attaches what was made ready.
 func (c *compiler) pivot() error {
-	c.plan.Add("the container's root becomes all that there is: the host's tree is gone", &plan.Pivot{})
-	c.plan.Append(c.attach...)
+	early := c.hasCreateHooks()
+	if early {
+		c.plan.Add("paths begin at the container's root: the hooks are to find its mounts in place", &plan.EnterRoot{})
+		c.plan.Append(c.attach...)
+		if err := c.createHooks(); err != nil {
+			return err
+		}
+	}
+	c.plan.Add("the container's root becomes all that there is: the host's tree is gone", &plan.Pivot{Move: c.NoPivot})
+	if !early {
+		c.plan.Append(c.attach...)
+	}
 	return nil
 }
 

@@ -31,6 +31,14 @@ func (n *namespaces) joined(flag uint64) bool {
 	return slices.ContainsFunc(n.join, func(j plan.Join) bool { return plan.NamespaceFlag(j.Kind) == flag })
 }
 
+// joinFlags are the clone(2) flags of the namespaces that are joined.
+func (n *namespaces) joinFlags() (flags uint64) {
+	for _, j := range n.join {
+		flags |= plan.NamespaceFlag(j.Kind)
+	}
+	return flags
+}
+
 // inUser reports whether the child works in a user namespace other than ours.
 func (n *namespaces) inUser() bool { return n.private(unix.CLONE_NEWUSER) }
 
@@ -101,12 +109,12 @@ func (c *compiler) enter() error {
 	c.plan.Append(c.cgroups.Join...)
 	if c.ns.inUser() {
 		c.plan.Add("root in the new user namespace: no more than an ordinary user outside", &plan.EnterIDs{
-			KeepGroups: c.ns.user != nil && c.ns.user.keepGroups || c.Facts.SetgroupsOff, Joined: c.ns.user == nil})
+			KeepGroups: c.fixedGroups(), Joined: c.ns.user == nil})
 	}
 	if c.ns.new(unix.CLONE_NEWCGROUP) {
 		c.plan.Add("from here on, the container's cgroup looks like the root of all", &plan.Unshare{Flags: unix.CLONE_NEWCGROUP})
 	}
-	c.plan.Add("a session and a keyring of its own: no signal of our terminal, none of our keys", &plan.Session{Keyring: true})
+	c.plan.Add("a session and a keyring of its own: no signal of our terminal, none of our keys", &plan.Session{Keyring: c.Keyring})
 	return nil
 }
 

@@ -96,10 +96,13 @@ func (c *compiler) console() error {
 		}
 		return nil
 	}
-	if !c.hasMount("/dev/pts") {
+	con := &plan.Console{Pts: "/dev/pts", Target: "/dev/console", UID: c.proc.User.UID}
+	switch {
+	case c.inside != nil:
+		con.Found, con.Target = true, ""
+	case !c.hasMount("/dev/pts"):
 		return errors.New("compile config.json: process.terminal: no devpts is mounted at /dev/pts")
 	}
-	con := &plan.Console{Pts: "/dev/pts", Target: "/dev/console", UID: c.proc.User.UID}
 	if s := c.proc.ConsoleSize; s != nil {
 		con.Rows, con.Cols = uint16(s.Height), uint16(s.Width)
 	}
@@ -145,14 +148,20 @@ func (c *compiler) privileges() error {
 		umask = *c.proc.User.Umask
 	}
 	c.plan.Add("the mask for new files", &plan.Umask{Mask: umask})
-	filter, err := c.filter()
-	if err != nil {
-		return err
+	c.plan.Add("no descriptor of ours gets into the container", &plan.CloseOthers{From: 3 + c.Preserve})
+	if c.Await != "" {
+		c.plan.Add("a command that is not there is an error of the making, not of the start", &plan.Lookup{Paths: c.lookup()})
 	}
 	if c.proc.NoNewPrivileges {
 		c.plan.Add("no setuid program gives more than there is: process.noNewPrivileges", &plan.NoNewPrivs{})
-	} else if filter != nil {
-		c.plan.Add("system calls that no container needs; before the privilege to load it goes", filter)
+	} else {
+		filter, err := c.filter()
+		if err != nil {
+			return err
+		}
+		if filter != nil {
+			c.plan.Add("system calls that no container needs; before the privilege to load it goes", filter)
+		}
 	}
 	bounding, sets, missing := c.capSets()
 	why := "capabilities that no program of the container can get back"
@@ -163,7 +172,7 @@ func (c *compiler) privileges() error {
 	c.plan.Add("where the command starts", &plan.Chdir{Path: path.Clean("/" + c.proc.Cwd)})
 	c.plan.Append(c.late...)
 	u := c.proc.User
-	keep := c.ns.inUser() && (c.ns.user == nil || c.ns.user.keepGroups) || c.Facts.SetgroupsOff
+	keep := c.fixedGroups()
 	if keep && len(u.AdditionalGids) > 0 {
 		return errors.New("compile config.json: process.user.additionalGids: this user namespace forbids setgroups(2)")
 	}
@@ -172,11 +181,45 @@ func (c *compiler) privileges() error {
 	if c.Bound {
 		c.plan.Add("no container without somebody who looks after it", &plan.DieWith{})
 	}
-	c.plan.Add("no descriptor of ours gets into the container", &plan.CloseOthers{From: 3 + c.Preserve})
-	if c.proc.NoNewPrivileges && filter != nil {
-		c.plan.Add("system calls that no container needs; the last thing before the command", filter)
+	if c.inside != nil {
+		return c.seal()
 	}
 	return nil
+}
+
+// fixedGroups reports whether the container's user namespace forbids setgroups(2).
+func (c *compiler) fixedGroups() bool {
+	switch {
+	case c.inside != nil:
+		return c.inside.FixedGroup
+	case c.ns.user != nil:
+		return c.ns.user.keepGroups || c.Facts.SetgroupsOff
+	case c.ns.inUser():
+		return c.Facts.JoinedFixed
+	}
+	return c.Facts.SetgroupsOff
+}
+
+// await is the wait for the start: all is ready then, and it is known that the
+// program is there.
+func (c *compiler) await() error {
+	if c.Await == "" {
+		return nil
+	}
+	c.plan.Add("the container is made; it runs when it is started", &plan.Await{In: "exec.fifo", Out: "started"})
+	return nil
+}
+
+// seal loads the filter, if no privilege is needed for that: as late as it can be.
+func (c *compiler) seal() error {
+	if !c.proc.NoNewPrivileges {
+		return nil
+	}
+	filter, err := c.filter()
+	if err == nil && filter != nil {
+		c.plan.Add("system calls that no container needs; the last thing before the command", filter)
+	}
+	return err
 }
 
 // exec is the end of the plan: the container's command.
@@ -198,8 +241,27 @@ func (c *compiler) exec() error {
 		}
 	}
 	c.plan.Add("the command becomes the process", &plan.Exec{
-		Paths: candidates(c.proc.Args[0], env), Args: c.proc.Args, Env: env, Cwd: path.Clean("/" + c.proc.Cwd)})
+		Paths: c.candidates(env), Args: c.proc.Args, Env: env, Cwd: path.Clean("/" + c.proc.Cwd)})
 	return nil
+}
+
+// candidates are the paths that the program may be at.
+func (c *compiler) candidates(env []string) []string {
+	if c.file != "" {
+		return []string{c.file}
+	}
+	return candidates(c.proc.Args[0], env)
+}
+
+// lookup are the same as paths from the root.
+func (c *compiler) lookup() []string {
+	paths := c.candidates(c.proc.Env)
+	for i, p := range paths {
+		if !path.IsAbs(p) {
+			paths[i] = path.Join("/", c.proc.Cwd, p)
+		}
+	}
+	return paths
 }
 
 // candidates are the paths that a command may be at, as execvp(3) looks it up.

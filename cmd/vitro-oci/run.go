@@ -56,7 +56,7 @@ func runContainer(inv *invocation) (int, error) {
 	}
 	streams := &monitor.Streams{Terminal: config.Process != nil && config.Process.Terminal, Interactive: true, Inherit: true}
 	p, err := spec.Compile(&spec.Request{
-		ID: inv.args[0], Spec: config, Facts: facts, Title: inv.args[0], Bundle: bundle, Stdio: streams.Names(), Bound: true, Preserve: preserve,
+		ID: inv.args[0], Spec: config, Facts: facts, Title: inv.args[0], Bundle: bundle, Stdio: streams.Names(), Bound: true, Keyring: true, Preserve: preserve,
 	})
 	if err != nil {
 		return 1, err

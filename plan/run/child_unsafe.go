@@ -79,19 +79,20 @@ const noCall = 0xffff
 // machine is all that the interpreter works with. It and what it points to is
 // made before the fork.
 type machine struct {
-	ops            []op
-	regs           []uintptr
-	page           *page
-	times          unsafe.Pointer // int64 for each step: when it began, CLOCK_MONOTONIC
-	errs           unsafe.Pointer // uint16 for each call: its errno
-	in             uintptr        // where the host is heard
-	out            uintptr        // and told: a socket, later two FIFOs
-	mem            []byte         // what page, times and errs lie in
-	steps0, calls0 uint32         // the first step and call of the plan, among those of the page
-	clock          [2]int64
-	buf            [8]byte
-	args           cloneArgs
-	pidfd          int32 // of the child, for the host: the kernel writes it here
+	ops   []op
+	regs  []uintptr
+	page  *page
+	times unsafe.Pointer // int64 for each step: when it began, CLOCK_MONOTONIC
+	errs  unsafe.Pointer // uint16 for each call: its errno
+	in    uintptr        // where the host is heard
+	out   uintptr        // and told: a socket, later two FIFOs
+	mem   []byte         // what page, times and errs lie in
+	// The first step and call of the plan, among those of the page: not 0 in Resume.
+	step0, call0 int
+	clock        [2]int64
+	buf          [8]byte
+	args         cloneArgs
+	pidfd        int32 // of the child, for the host: the kernel writes it here
 	// open lets the host look at the child after a failure, through /proc:
 	// after a change of user the kernel hides a process from its own user.
 	open bool
@@ -423,7 +424,7 @@ func mapped(mem []byte, steps int) *machine {
 
 // openMachine is the machine of a child that waits to be resumed, as far as the
 // host may know it: what the file says is not believed, since another may have written it.
-func openMachine(file *os.File, steps, calls int) (*machine, error) {
+func openMachine(file *os.File) (*machine, error) {
 	st, err := file.Stat()
 	if err != nil {
 		return nil, err
@@ -437,32 +438,35 @@ func openMachine(file *os.File, steps, calls int) (*machine, error) {
 	}
 	head := *(*page)(unsafe.Pointer(&mem[0]))
 	m := mapped(mem, 0)
-	if pageSize(int(head.steps), int(head.calls)) != len(mem) || int(head.resumeStep)+steps != int(head.steps) || int(head.resumeCall)+calls != int(head.calls) {
+	if pageSize(int(head.steps), int(head.calls)) != len(mem) || head.resumeStep >= head.steps || head.resumeCall > head.calls {
 		m.unmap()
 		return nil, errForeignPage
 	}
 	m = mapped(mem, int(head.steps))
-	m.steps0, m.calls0 = head.resumeStep, head.resumeCall
+	m.step0, m.call0 = int(head.resumeStep), int(head.resumeCall)
 	return m, nil
 }
+
+// left is how many steps of the plan are the machine's.
+func (m *machine) left() int { return int(m.page.steps) - m.step0 }
 
 func (m *machine) unmap() { _ = unix.Munmap(m.mem) }
 
 // index is the place in the plan of a step that the page has the number of.
-func (m *machine) index(step uint32) int { return int(step) - int(m.steps0) }
+func (m *machine) index(step uint32) int { return int(step) - m.step0 }
 
 // call is the place among the plan's calls of the one that failed.
-func (m *machine) call() int { return int(m.page.call) - int(m.calls0) }
+func (m *machine) call() int { return int(m.page.call) - m.call0 }
 
 // began is when a step of the child began, in nanoseconds of CLOCK_MONOTONIC;
 // 0 if it did not, or was not timed.
 func (m *machine) began(step int) int64 {
-	return *(*int64)(unsafe.Add(m.times, 8*(step+int(m.steps0))))
+	return *(*int64)(unsafe.Add(m.times, 8*(step+m.step0)))
 }
 
 // errnoOf is the error of a call of the child, 0 if it succeeded or wasn't made.
 func (m *machine) errnoOf(call int) unix.Errno {
-	return unix.Errno(*(*uint16)(unsafe.Add(m.errs, 2*(call+int(m.calls0)))))
+	return unix.Errno(*(*uint16)(unsafe.Add(m.errs, 2*(call+m.call0))))
 }
 
 // addressOf is a pointer as clone3 takes it.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -54,25 +55,25 @@ func held(t *testing.T, p *plan.Plan, handles map[string]int) *run.Waiting {
 		t.Cleanup(func() { f.Close() })
 		return f
 	}
-	return &run.Waiting{Pid: c.Pid, Pidfd: c.Pidfd, Out: open("in", os.O_WRONLY), In: open("out", os.O_RDONLY), Page: open("page", os.O_RDWR)}
+	return &run.Waiting{Pid: c.Pid, Pidfd: c.Pidfd, Out: open("in", os.O_WRONLY), In: open("out", os.O_RDONLY), Page: open("page", os.O_RDWR), Meets: meets(p),
+		Rest: func() (*plan.Plan, error) { return &plan.Plan{Steps: p.Steps[p.Waits()+1:]}, nil }}
 }
 
-// halves makes a plan of steps, and one of those after plan.Await.
-func halves(steps ...plan.Action) (whole, rest *plan.Plan) {
-	whole = planOf(steps...)
-	return whole, &plan.Plan{Steps: whole.Steps[whole.Waits()+1:]}
+// meets reports whether there are host steps behind plan.Await.
+func meets(p *plan.Plan) bool {
+	return slices.ContainsFunc(p.Steps[p.Waits()+1:], plan.Step.IsHost)
 }
 
 var await = &plan.Await{In: "fifo-in", Out: "fifo-out"}
 
 func TestResume(t *testing.T) {
 	tp := newTape(t)
-	whole, rest := halves(&plan.Clone{}, writes("a"), await, writes("b"), shell("exit 0"))
+	whole := planOf(&plan.Clone{}, writes("a"), await, writes("b"), shell("exit 0"))
 	w := held(t, whole, tp.handles())
 	if got := tp.so(t); got != "a" {
 		t.Fatalf("before it was resumed the child has written %q; want a", got)
 	}
-	if err := run.Resume(rest, w, run.Options{}); err != nil {
+	if err := run.Resume(w, run.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := tp.so(t); got != "b" {
@@ -94,7 +95,7 @@ func TestResumeMeets(t *testing.T) {
 	whole.Add("", shell("exit 0"))
 	whole.Meet("", says("3"))
 	w := held(t, whole, tp.handles())
-	if err := run.Resume(&plan.Plan{Steps: whole.Steps[whole.Waits()+1:]}, w, run.Options{}); err != nil {
+	if err := run.Resume(w, run.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := tp.so(t); got != "a1b2c3" {
@@ -104,10 +105,10 @@ func TestResumeMeets(t *testing.T) {
 
 // TestResumeFault: the reason for a failed exec comes to the process that resumes.
 func TestResumeFault(t *testing.T) {
-	whole, rest := halves(&plan.Clone{}, await, writes("b"), &plan.Exec{Paths: []string{"/nowhere/x"}, Args: []string{"x"}})
+	whole := planOf(&plan.Clone{}, await, writes("b"), &plan.Exec{Paths: []string{"/nowhere/x"}, Args: []string{"x"}})
 	tp := newTape(t)
 	w := held(t, whole, tp.handles())
-	err := run.Resume(rest, w, run.Options{})
+	err := run.Resume(w, run.Options{})
 	var f *run.Fault
 	if !errors.As(err, &f) || f.Index != 1 || !errors.Is(err, unix.ENOENT) || f.Call == "" {
 		t.Fatalf("resumed with %v (%+v); want a fault of the exec, with its call", err, f)
@@ -116,9 +117,10 @@ func TestResumeFault(t *testing.T) {
 
 // TestResumeForeignPage: a page that is not of this plan's child is refused.
 func TestResumeForeignPage(t *testing.T) {
-	whole, _ := halves(&plan.Clone{}, await, shell("exit 0"))
+	whole := planOf(&plan.Clone{}, await, shell("exit 0"))
 	w := held(t, whole, make(map[string]int))
-	if err := run.Resume(planOf(writes("x"), writes("y"), shell("exit 0")), w, run.Options{}); err == nil {
+	w.Meets, w.Rest = true, func() (*plan.Plan, error) { return planOf(writes("x"), writes("y"), shell("exit 0")), nil }
+	if err := run.Resume(w, run.Options{}); err == nil {
 		t.Error("a plan of three steps has resumed a child that has one to go")
 	}
 }

@@ -83,20 +83,22 @@ type Child struct {
 
 // execution is the state of one Start.
 type execution struct {
-	p       *plan.Plan
-	o       Options
-	calls   []plan.Call
-	env     plan.Env
-	m       *machine
-	link    linker
-	in      int // what the child says, -1 before the clone
-	out     int // what it hears
-	child   Child
-	spans   []Span
-	born    int
-	last    int  // the child's last step
-	resumed bool // by Resume: the child waits at the beginning
-	ran     bool // the container's program runs
+	p     *plan.Plan
+	o     Options
+	calls []plan.Call
+	env   plan.Env
+	m     *machine
+	link  linker
+	in    int // what the child says, -1 before the clone
+	out   int // what it hears
+	child Child
+	spans []Span
+	born  int
+	last  int  // the child's last step
+	ran   bool // the container's program runs
+	// resumed is the child that was waiting, if this is Resume's. The plan is
+	// the rest of it then, and empty as long as nobody has asked for it.
+	resumed *Waiting
 }
 
 // Start executes a plan. When it returns without an error, the container's
@@ -222,7 +224,7 @@ func (x *execution) meet(i int) error {
 // let allows the child to do step i: in strict mode each, else the first after host steps.
 func (x *execution) let(i int) error {
 	strict := x.o.strict()
-	if !strict && (i > 0 || !x.resumed) && !x.p.Steps[i-1].IsHost() {
+	if !strict && (i > 0 || x.resumed == nil) && !x.p.Steps[i-1].IsHost() {
 		return nil
 	}
 	if _, err := unix.Write(x.out, []byte{'g'}); err != nil {
@@ -364,6 +366,9 @@ func (x *execution) hear(want byte) error {
 		case b == 'n':
 			err = x.listener()
 		case b == 'f':
+			if err := x.known(); err != nil {
+				return err
+			}
 			return x.childFault()
 		case b == want:
 			return nil
@@ -374,11 +379,19 @@ func (x *execution) hear(want byte) error {
 	}
 }
 
+// known has the plan at hand, to say what has failed.
+func (x *execution) known() error {
+	if len(x.p.Steps) > 0 {
+		return nil
+	}
+	return x.rest()
+}
+
 // receive reads a byte, and the message about a descriptor that may be with it;
 // 0 is the end of file. What the child says after it was resumed comes through a FIFO.
 func (x *execution) receive() (b byte, oob []byte, err error) {
 	var buf [1]byte
-	if x.resumed {
+	if x.resumed != nil {
 		n, err := unix.Read(x.in, buf[:])
 		if n == 0 {
 			return 0, nil, err
@@ -434,6 +447,9 @@ func (x *execution) ended(want byte) error {
 	i := x.m.index(x.m.page.step)
 	if i == x.last && (want == 0 || want == 'd') {
 		return nil
+	}
+	if err := x.known(); err != nil {
+		return err
 	}
 	return x.fault(max(i, 0), errors.New("the child was killed"))
 }

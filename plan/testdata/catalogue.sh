@@ -90,6 +90,8 @@ if [ -d "$ROOT"/proc/kcore ]; then mount -t tmpfs -o ro,nosuid,nodev,noexec tmpf
 mount -o remount,bind,ro "$ROOT"
 # seccomp: no shell command loads a filter; this container goes without one
 ulimit -Sn 10; ulimit -Hn 20
+# --no-pivot: a root that is moved can't be entered by a later shell; pivoted all the same
+[ -x /bin/prog ] || [ -x /usr/bin/prog ]
 # a script makes and starts a container at once
 
 # the command: last, with nothing left of what set it up
@@ -119,6 +121,8 @@ read -r _ <"$T/ready"
 nsenter -t "$PID" -U nsenter -t "$PID" -m pivot_root "$ROOT" "$ROOT"
 nsenter -t "$PID" -U nsenter -t "$PID" -m umount -l /
 mount -N "$PID" --make-shared /
+nsenter -t "$PID" -U nsenter -t "$PID" -m pivot_root "$ROOT" "$ROOT"
+nsenter -t "$PID" -U nsenter -t "$PID" -m umount -l /
 echo >"$T/last"
 wait "$MAKER" && status=0 || status=$?
 PID= MAKER=

@@ -17,6 +17,7 @@ import (
 var floors = [...][]string{
 	{"plan", "internal/ocijson"},
 	{"plan/run", "host"},
+	{"hook"},
 	{"cgroup", "network", "rootfs", "image", "seccomp"},
 	{"spec"},
 	{"container"},
