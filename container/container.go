@@ -221,12 +221,22 @@ func (s *Store) All() ([]*Container, error) {
 // Path is a file in the container's folder.
 func (c *Container) Path(name string) string { return filepath.Join(c.Dir, name) }
 
+// Saver writes the state when the container's process is there: what package
+// run is to do meanwhile.
+func (c *Container) Saver(s State) func(pid int) error {
+	return func(pid int) error {
+		s.Pid = pid
+		return c.Save(&s)
+	}
+}
+
 // Release lets go of a container that lives on.
 func (c *Container) Release() {
 	if c.List != nil {
 		c.List.Close()
 	}
 	if c.lock != nil {
+		_ = unix.Flock(int(c.lock.Fd()), unix.LOCK_UN) // a child that is yet to exec has a copy of the descriptor
 		c.lock.Close()
 	}
 }

@@ -329,7 +329,9 @@ func (p *Prepared) run(h Hooks) (exit monitor.Exit, err error) {
 	if err := p.streams.Open(); err != nil {
 		return exit, err
 	}
-	job := monitor.Job{Plan: p.Plan, Container: c, State: container.State{Created: time.Now(), Cgroups: p.Cgroups}, Streams: p.streams}
+	job := monitor.Job{Plan: p.Plan, Cgroups: p.Cgroups, Streams: p.streams}
+	job.Options.Undo = c.List
+	job.Options.Meanwhile = c.Saver(container.State{Created: time.Now(), Cgroups: p.Cgroups})
 	job.Options.Trace = h.Trace
 	if h.Before != nil {
 		job.Options.Before = func(step, pid int) error { return h.Before(p, step, pid) }

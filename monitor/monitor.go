@@ -9,6 +9,7 @@ package monitor
 
 import (
 	"io"
+	"maps"
 	"os"
 	"os/signal"
 	"runtime"
@@ -17,19 +18,18 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"vitro/container"
+	"vitro/cgroup"
 	"vitro/plan"
 	"vitro/plan/run"
 )
 
-// A Job is a container to run in the foreground.
+// A Job is a process to run in the foreground: a container's first, or one more.
 type Job struct {
-	Plan      *plan.Plan
-	Container *container.Container
-	State     container.State // Pid is filled in
-	Streams   *Streams
-	Options   run.Options // Undo and Handles are filled in
-	// Started is called when the container's program runs. May be nil.
+	Plan    *plan.Plan
+	Cgroups cgroup.Dirs
+	Streams *Streams
+	Options run.Options // the streams' handles are added
+	// Started is called when the program runs. May be nil.
 	Started func(*run.Child)
 }
 
@@ -39,7 +39,7 @@ type Exit struct {
 	OOM  bool // the kernel killed a process of it for want of memory
 }
 
-// Run runs the container to its end. The container is not removed.
+// Run runs the process to its end. A container is not removed.
 //
 // An error is about the start: a *run.Fault, mostly.
 func (j *Job) Run() (Exit, error) {
@@ -49,13 +49,18 @@ func (j *Job) Run() (Exit, error) {
 
 	signals, heard := listen()
 	o := j.Options
-	o.Undo = j.Container.List
-	o.Handles = j.Streams.handles
+	o.Handles = maps.Clone(o.Handles)
+	if o.Handles == nil {
+		o.Handles = make(map[string]int)
+	}
+	maps.Copy(o.Handles, j.Streams.handles)
+	meanwhile := o.Meanwhile
 	o.Meanwhile = func(pid int) error {
 		<-heard
-		state := j.State
-		state.Pid = pid
-		return j.Container.Save(&state)
+		if meanwhile == nil {
+			return nil
+		}
+		return meanwhile(pid)
 	}
 	child, err := run.Start(j.Plan, o)
 	j.Streams.started(child)
@@ -83,7 +88,7 @@ func (j *Job) Run() (Exit, error) {
 		e.Code = 128 + int(ws.Signal())
 	}
 	if e.Code != 0 {
-		n, _ := j.State.Cgroups.OOMKills()
+		n, _ := j.Cgroups.OOMKills()
 		e.OOM = n > 0
 	}
 	return e, nil

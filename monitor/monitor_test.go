@@ -25,7 +25,7 @@ import (
 )
 
 // job is a container that is a shell script, without isolation.
-func job(t *testing.T, streams *monitor.Streams, script string, before ...plan.Action) *monitor.Job {
+func job(t *testing.T, streams *monitor.Streams, script string, before ...plan.Action) (*monitor.Job, *container.Container) {
 	t.Helper()
 	s := &container.Store{Root: filepath.Join(t.TempDir(), "containers")}
 	c, err := s.Create(container.NewID())
@@ -50,7 +50,7 @@ func job(t *testing.T, streams *monitor.Streams, script string, before ...plan.A
 	p.Add("", &plan.Stdio{Handles: streams.Names()})
 	p.Add("", &plan.CloseOthers{From: 3})
 	p.Add("", &plan.Exec{Paths: []string{"/bin/sh"}, Args: []string{"sh", "-c", script}, Env: []string{"PATH=/bin:/usr/bin"}})
-	return &monitor.Job{Plan: p, Container: c, Streams: streams}
+	return &monitor.Job{Plan: p, Streams: streams, Options: run.Options{Undo: c.List, Meanwhile: c.Saver(container.State{})}}, c
 }
 
 func descriptors(t *testing.T) int {
@@ -65,11 +65,11 @@ func descriptors(t *testing.T) int {
 func TestExit(t *testing.T) {
 	for script, want := range map[string]int{"exit 0": 0, "exit 7": 7, "kill -KILL $$": 137, "kill -TERM $$": 143, "read -r x; exit 9": 9} {
 		t.Run(script, func(t *testing.T) {
-			j := job(t, &monitor.Streams{}, script)
+			j, made := job(t, &monitor.Streams{}, script)
 			started := 0
 			j.Started = func(c *run.Child) {
 				started++
-				text, err := os.ReadFile(j.Container.Path("state"))
+				text, err := os.ReadFile(made.Path("state"))
 				if err != nil || !strings.HasPrefix(string(text), fmt.Sprintf("pid %d\n", c.Pid)) {
 					t.Errorf("the container's file says %q, %v; its process is %d", text, err, c.Pid)
 				}
@@ -88,7 +88,7 @@ func TestExit(t *testing.T) {
 // TestFault: a start that fails says so, and leaves no descriptor.
 func TestFault(t *testing.T) {
 	for range 2 {
-		j := job(t, &monitor.Streams{}, "exit 0")
+		j, _ := job(t, &monitor.Streams{}, "exit 0")
 		j.Started = func(*run.Child) { t.Error("Started was called") }
 		j.Options.Fail = map[int]unix.Errno{1: unix.EXDEV}
 		_, err := j.Run()
@@ -98,10 +98,10 @@ func TestFault(t *testing.T) {
 		}
 	}
 	one := func(errno map[int]unix.Errno) {
-		j := job(t, &monitor.Streams{}, "exit 0")
+		j, made := job(t, &monitor.Streams{}, "exit 0")
 		j.Options.Fail = errno
 		_, _ = j.Run()
-		if err := j.Container.Remove(); err != nil {
+		if err := made.Remove(); err != nil {
 			t.Error(err)
 		}
 	}
@@ -125,7 +125,7 @@ func TestSignals(t *testing.T) {
 	own := make(chan os.Signal, 64) // so that none ends this process
 	signal.Notify(own, unix.SIGTERM, unix.SIGHUP)
 	defer signal.Stop(own)
-	j := job(t, &monitor.Streams{}, "trap 'exit 42' TERM; trap 'exit 43' HUP; echo >"+dir+"/ready; while :; do sleep 0.01; done")
+	j, _ := job(t, &monitor.Streams{}, "trap 'exit 42' TERM; trap 'exit 43' HUP; echo >"+dir+"/ready; while :; do sleep 0.01; done")
 	ended := make(chan struct{})
 	j.Started = func(*run.Child) {
 		if _, err := os.ReadFile(dir + "/ready"); err != nil {
@@ -174,7 +174,7 @@ func TestTerminal(t *testing.T) {
 		ids := func(kind string, id int) *host.IDMap {
 			return &host.IDMap{Kind: kind, Ranges: []host.Range{{Host: uint32(id), Size: 1}}}
 		}
-		j := job(t, &monitor.Streams{Terminal: true}, "[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo on a terminal; exit 6",
+		j, _ := job(t, &monitor.Streams{Terminal: true}, "[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo on a terminal; exit 6",
 			&plan.Clone{Flags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS},
 			&host.Write{Path: "/proc/$PID/setgroups", Value: "deny"}, ids("uid", os.Geteuid()), ids("gid", os.Getegid()),
 			&plan.EnterIDs{KeepGroups: true}, &plan.Session{},

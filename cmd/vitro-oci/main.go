@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command vitro-oci is an OCI runtime: it runs a container from a bundle, a
-// folder with a config.json and a root file system.
+// Command vitro-oci is an OCI runtime: it makes, starts, watches and removes
+// containers, each of a bundle, a folder with a config.json and a root file
+// system. Its command line is runc's.
 //
 // It is on the way of every start, so it imports little; what a package costs
 // at its start is shown by GODEBUG=inittrace=1, and a test holds the list.
@@ -12,40 +13,47 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
-	"vitro/plan/run"
+	"vitro/container"
 )
 
-const usage = `usage: vitro-oci [--root DIR] COMMAND
-
-  run [--bundle DIR] [--pid-file FILE] [--preserve-fds N] ID
-                     make a container of a bundle, run it, wait, remove it
-  spec [--bundle DIR] [--rootless]
-                     write a config.json to start from
-  --version          the versions of vitro and of the OCI specification
-  --help             this text
-
-  --root DIR         where containers are kept (default /run/vitro-oci, or
-                     $XDG_RUNTIME_DIR/vitro-oci for an ordinary user)
-
-Example: mkdir -p b/rootfs/bin; cp /bin/busybox b/rootfs/bin/sh
-         cd b; vitro-oci spec; vitro-oci run demo
-`
-
-// commands is the table of commands.
-var commands = [...]struct {
-	name string
-	run  func(*invocation) (int, error)
-}{
-	{"run", runContainer},
-	{"spec", writeSpec},
+// A command is a row of the table of commands.
+type command struct {
+	name    string
+	args    string // as the usage shows them
+	does    string // in a line
+	options []option
+	// atFirst: what comes behind the first argument is not ours to read.
+	atFirst bool
+	run     func(*invocation) (int, error)
 }
 
-// invocation is a command line, taken apart.
+// An option is a flag of a command.
+type option struct {
+	name  string
+	short string
+	value string // what its value is called; empty: it has none
+	does  string
+}
+
+// globals are the options before the command.
+var globals = [...]option{
+	{"root", "", "DIR", "where containers are kept (default /run/vitro-oci; for an ordinary user $XDG_RUNTIME_DIR/vitro-oci)"},
+	{"log", "", "FILE", "write errors to this file too"},
+	{"log-format", "", "text|json", "and in this form (default text)"},
+	{"debug", "", "", "say more"},
+	{"systemd-cgroup", "", "", "have systemd make the cgroup; linux.cgroupsPath is slice:prefix:name then"},
+	{"rootless", "", "true|false|auto", "whether to work without root's rights (default auto)"},
+	{"criu", "", "PATH", "ignored: criu is looked for in PATH"},
+}
+
+// An invocation is a command line, taken apart.
 type invocation struct {
+	command *command
 	args    []string
-	options map[string]string
+	options map[string][]string
 	stdout  io.Writer
 }
 
@@ -53,9 +61,14 @@ func main() {
 	if filepath.Base(os.Args[0]) == initName {
 		os.Exit(initMain(os.Args[1:]))
 	}
-	code, err := command(os.Args[1:], os.Stdout)
+	inv, err := parse(os.Args[1:])
+	inv.stdout = os.Stdout
+	code := 0
+	if err == nil {
+		code, err = inv.do()
+	}
 	if err != nil {
-		run.Report(os.Stderr, "vitro-oci", err)
+		inv.report(err)
 		if code == 0 {
 			code = 1
 		}
@@ -63,76 +76,201 @@ func main() {
 	os.Exit(code)
 }
 
-// options are the flags, with whether they take a value. The global ones come first.
-var options = [...]struct {
-	name  string
-	value bool
-	of    string
-}{
-	{"root", true, ""},
-	{"bundle", true, "run spec"},
-	{"pid-file", true, "run"},
-	{"preserve-fds", true, "run"},
-	{"rootless", false, "spec"},
+// do runs the command, or shows what there is.
+func (inv *invocation) do() (int, error) {
+	var err error
+	switch {
+	case inv.has("version"):
+		_, err = io.WriteString(inv.stdout, version)
+	case inv.has("help") || inv.command == nil:
+		_, err = io.WriteString(inv.stdout, inv.help())
+	default:
+		return inv.command.run(inv)
+	}
+	return 0, err
 }
 
-func command(args []string, stdout io.Writer) (int, error) {
-	inv := &invocation{options: make(map[string]string), stdout: stdout}
-	name := ""
+// parse takes a command line apart. What it returns can always report an error.
+func parse(args []string) (*invocation, error) {
+	inv := &invocation{options: make(map[string][]string)}
 	for len(args) > 0 {
 		arg := args[0]
 		args = args[1:]
 		switch {
-		case arg == "--help" || arg == "-h":
-			_, err := io.WriteString(stdout, usage)
-			return 0, err
-		case arg == "--version" || arg == "-v":
-			_, err := io.WriteString(stdout, version)
-			return 0, err
 		case arg == "--":
 			inv.args = append(inv.args, args...)
-			args = nil
-		case strings.HasPrefix(arg, "-") && arg != "-":
+			return inv, nil
+		case strings.HasPrefix(arg, "-") && arg != "-" && !inv.isSignal(arg):
 			var err error
-			if args, err = inv.option(name, arg, args); err != nil {
-				return 1, err
+			if args, err = inv.option(arg, args); err != nil {
+				return inv, err
 			}
-		case name == "":
-			name = arg
+		case inv.command == nil:
+			if inv.command = find(arg); inv.command == nil {
+				return inv, fmt.Errorf("run command %q: there is none of this name; see vitro-oci --help", arg)
+			}
 		default:
 			inv.args = append(inv.args, arg)
+			if inv.command.atFirst {
+				inv.args = append(inv.args, args...)
+				return inv, nil
+			}
 		}
 	}
-	for _, c := range commands {
-		if c.name == name {
-			return c.run(inv)
-		}
-	}
-	if name == "" {
-		_, err := io.WriteString(stdout, usage)
-		return 1, err
-	}
-	return 1, fmt.Errorf("run command %q: there is none of this name; see vitro-oci --help", name)
+	return inv, nil
 }
 
-// option reads one flag: --name, --name=value, --name value, -name.
-func (inv *invocation) option(command, arg string, rest []string) ([]string, error) {
-	key, value, given := strings.Cut(strings.TrimLeft(arg, "-"), "=")
-	if key == "b" {
-		key = "bundle"
+// isSignal reports whether an argument is the number of a signal, as kill(1) has it.
+func (inv *invocation) isSignal(arg string) bool {
+	if inv.command == nil || inv.command.name != "kill" {
+		return false
 	}
-	for _, o := range options {
-		if o.name != key || o.of != "" && !strings.Contains(o.of, command) || (o.of == "") != (command == "") {
+	_, err := strconv.Atoi(arg)
+	return err == nil
+}
+
+func find(name string) *command {
+	for i := range commands {
+		if commands[i].name == name {
+			return &commands[i]
+		}
+	}
+	return nil
+}
+
+// option reads one flag: --name, --name=value, --name value, -n value.
+func (inv *invocation) option(arg string, rest []string) ([]string, error) {
+	name, value, given := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+	if name == "help" || name == "h" {
+		inv.options["help"] = []string{"true"}
+		return rest, nil
+	}
+	if inv.command == nil && (name == "version" || name == "v") {
+		inv.options["version"] = []string{"true"}
+		return rest, nil
+	}
+	known, of := globals[:], "vitro-oci"
+	if inv.command != nil {
+		known, of = inv.command.options, of+" "+inv.command.name
+	}
+	for i := range known {
+		o := &known[i]
+		if name != o.name && (name != o.short || o.short == "") {
 			continue
 		}
-		if o.value && !given {
+		switch {
+		case o.value == "" && !given:
+			value = "true"
+		case o.value == "" && value != "true" && value != "false":
+			return nil, fmt.Errorf("read option %s: want true or false", arg)
+		case o.value != "" && !given:
 			if len(rest) == 0 {
 				return nil, fmt.Errorf("read option %s: it needs a value", arg)
 			}
 			value, rest = rest[0], rest[1:]
 		}
-		inv.options[key] = value
+		inv.options[o.name] = append(inv.options[o.name], value)
 		return rest, nil
 	}
-	return nil, fmt.Errorf("read option %s: vitro-oci %s has none of this name; see vitro-oci --help", arg, command)
+	return nil, fmt.Errorf("read option %s: %s has none of this name; see %s --help", arg, of, of)
 }
+
+// has reports whether a flag without a value is set.
+func (inv *invocation) has(name string) bool { return inv.get(name) == "true" }
+
+// get is an option's value, the last if there are several; "" if there is none.
+func (inv *invocation) get(name string) string {
+	if v := inv.options[name]; len(v) > 0 {
+		return v[len(v)-1]
+	}
+	return ""
+}
+
+// number is an option's value as a number, 0 if it isn't given.
+func (inv *invocation) number(name string) (int, error) {
+	v := inv.get(name)
+	if v == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("read option --%s: want a number, not %q", name, v)
+	}
+	return n, nil
+}
+
+// id is the command's only argument.
+func (inv *invocation) id() (string, error) {
+	if len(inv.args) != 1 {
+		return "", fmt.Errorf("%s container: want one argument, its ID", inv.command.name)
+	}
+	return inv.args[0], nil
+}
+
+// store is where containers are kept.
+func (inv *invocation) store() *container.Store {
+	s := &container.Store{Root: inv.get("root"), Keep: true}
+	if s.Root != "" {
+		return s
+	}
+	s.Root = "/run/vitro-oci"
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && inv.rootless() {
+		s.Root = filepath.Join(dir, "vitro-oci")
+	}
+	return s
+}
+
+// rootless reports whether we are not the machine's root: by --rootless, by the
+// user, or in a user namespace, where we are root by name only.
+func (inv *invocation) rootless() bool {
+	switch inv.get("rootless") {
+	case "true":
+		return true
+	case "false":
+		return false
+	}
+	if os.Geteuid() != 0 {
+		return true
+	}
+	user := os.Getenv("USER")
+	return user != "" && user != "root"
+}
+
+// help shows what there is, or what a command takes.
+func (inv *invocation) help() string {
+	var b strings.Builder
+	options := globals[:]
+	if c := inv.command; c != nil {
+		fmt.Fprintf(&b, "usage: vitro-oci %s [OPTIONS] %s\n\n%s\n", c.name, c.args, c.does)
+		options = c.options
+	} else {
+		b.WriteString("usage: vitro-oci [OPTIONS] COMMAND\n\nAn OCI runtime, with runc's command line.\n\n")
+		for _, c := range commands {
+			fmt.Fprintf(&b, "  %-11s %s\n", c.name, c.does)
+		}
+	}
+	if len(options) > 0 {
+		b.WriteString("\n")
+	}
+	for _, o := range options {
+		word := "--" + o.name
+		if o.short != "" {
+			word = "-" + o.short + ", " + word
+		}
+		if o.value != "" {
+			word += " " + o.value
+		}
+		fmt.Fprintf(&b, "  %-30s %s\n", word, o.does)
+	}
+	if inv.command == nil {
+		b.WriteString(example)
+	}
+	return b.String()
+}
+
+const example = `
+See vitro-oci COMMAND --help.
+
+Example: mkdir -p b/rootfs/bin; cp /bin/busybox b/rootfs/bin/sh
+         cd b; vitro-oci spec; vitro-oci run demo
+`

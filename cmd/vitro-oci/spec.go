@@ -18,10 +18,10 @@ var version = "vitro-oci version 0.1.0\nspec: " + specs.Version + "\n"
 // writeSpec writes a config.json to start from. One that is there already stays.
 func writeSpec(inv *invocation) (int, error) {
 	s := spec.Example()
-	if _, ok := inv.options["rootless"]; ok {
+	if inv.has("rootless") {
 		spec.Rootless(s, os.Geteuid(), os.Getegid())
 	}
-	file := filepath.Join(inv.options["bundle"], "config.json")
+	file := filepath.Join(inv.get("bundle"), "config.json")
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
 	if err != nil {
 		return 1, fmt.Errorf("write config.json: %w", err)

@@ -80,6 +80,9 @@ func appendMap[M ~map[K]V, K ~string, V any](dst []byte, p *M, value func([]byte
 	return append(dst, '}')
 }
 
+// AppendString appends a text as a string of JSON.
+func AppendString(dst []byte, s string) []byte { return appendString(dst, &s) }
+
 func appendString[T ~string](dst []byte, p *T) []byte {
 	s := string(*p)
 	dst = append(dst, '"')

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"vitro/container"
+	"vitro/internal/ocijson"
+	"vitro/plan"
+	"vitro/spec"
+)
+
+// A bundle is a folder with a config.json, read.
+type bundle struct {
+	dir  string
+	data []byte // the config.json as it stands there
+	spec *specs.Spec
+}
+
+// openBundle reads the bundle that --bundle names, or the one that we stand in.
+func (inv *invocation) openBundle() (*bundle, error) {
+	dir, err := filepath.Abs(inv.get("bundle"))
+	if err != nil {
+		return nil, err
+	}
+	return readBundle(dir, filepath.Join(dir, "config.json"))
+}
+
+func readBundle(dir, file string) (*bundle, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read bundle: %w", err)
+	}
+	s, err := ocijson.DecodeSpec(data)
+	if err != nil {
+		return nil, fmt.Errorf("config.json: %w", err)
+	}
+	return &bundle{dir: dir, data: data, spec: s}, nil
+}
+
+// kept is the bundle of a container that has been made: its config.json is a
+// copy, since a later change of the original is not to count.
+func kept(c *container.Container) (*bundle, error) {
+	return readBundle(c.State.Bundle, c.Path("config.json"))
+}
+
+// checkTerminal refuses what would leave a terminal with nobody at its other side.
+func (inv *invocation) checkTerminal(terminal, detached bool) error {
+	socket := inv.get("console-socket")
+	switch {
+	case terminal && detached && socket == "":
+		return errors.New("open terminal: nobody takes its other side: give --console-socket")
+	case socket != "" && !(terminal && detached):
+		return errors.New("use --console-socket: the process has no terminal, or this command stays with it: give both process.terminal (or --tty) and --detach")
+	}
+	return nil
+}
+
+// preserve is how many descriptors from 3 on the container inherits: those of
+// --preserve-fds, and sockets of systemd's (sd_listen_fds(3)), which the
+// environment then tells it about.
+func (inv *invocation) preserve(proc *specs.Process) (int, error) {
+	n, err := inv.number("preserve-fds")
+	if err != nil {
+		return 0, err
+	}
+	if listen, err := strconv.Atoi(os.Getenv("LISTEN_FDS")); err == nil && listen > 0 {
+		n += listen
+		proc.Env = append(proc.Env, "LISTEN_FDS="+strconv.Itoa(listen), "LISTEN_PID=1")
+	}
+	for fd := 3; fd < 3+n; fd++ {
+		if _, err := os.Stat("/proc/self/fd/" + strconv.Itoa(fd)); err != nil {
+			return 0, fmt.Errorf("hand on descriptor %d: it is not open: --preserve-fds is how many there are from 3 on", fd)
+		}
+	}
+	return n, nil
+}
+
+// compile decides the container's plan.
+func (inv *invocation) compile(c *container.Container, b *bundle, r *spec.Request) (*spec.Result, error) {
+	var err error
+	r.ID, r.Spec, r.Bundle, r.Title = c.ID, b.spec, b.dir, c.ID
+	r.NoPivot, r.Keyring = inv.has("no-pivot"), !inv.has("no-new-keyring")
+	r.AllCgroups = b.spec.Linux != nil && b.spec.Linux.CgroupsPath != ""
+	if b.spec.Process != nil {
+		if r.Preserve, err = inv.preserve(b.spec.Process); err != nil {
+			return nil, err
+		}
+	}
+	if r.Facts, err = spec.ReadFacts(b.spec, b.dir); err != nil {
+		return nil, err
+	}
+	return spec.Compile(r)
+}
+
+// writePID writes a --pid-file, whole or not at all.
+func (inv *invocation) writePID(pid int) error {
+	file := inv.get("pid-file")
+	if file == "" {
+		return nil
+	}
+	tmp := filepath.Join(filepath.Dir(file), "."+filepath.Base(file))
+	err := os.WriteFile(tmp, []byte(strconv.Itoa(pid)), 0o644)
+	if err == nil {
+		err = os.Rename(tmp, file)
+	}
+	if err != nil {
+		return fmt.Errorf("write PID file: %w", err)
+	}
+	return nil
+}
+
+// poststop does the steps that come when a container has been removed. What
+// fails there is said, and changes nothing.
+func (inv *invocation) poststop(id string, b *bundle) {
+	steps, err := spec.Poststop(id, b.dir, b.spec)
+	for _, s := range steps {
+		if e := s.Action.(plan.Host).Do(new(plan.Env)); e != nil {
+			inv.warn("%s: %v", s.Action.Line(), e)
+		}
+	}
+	if err != nil {
+		inv.warn("%v", err)
+	}
+}

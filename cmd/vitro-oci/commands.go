@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+// Options that several commands share.
+var (
+	optBundle   = option{"bundle", "b", "DIR", "the folder with config.json (default: the current one)"}
+	optSocket   = option{"console-socket", "", "PATH", "the Unix socket that takes the terminal's other side"}
+	optPID      = option{"pid-file", "", "FILE", "write the process's PID to this file"}
+	optPreserve = option{"preserve-fds", "", "N", "hand on N more descriptors, from 3 on"}
+	optNoPivot  = option{"no-pivot", "", "", "move the root, do not pivot: for hosts that run from a ramdisk"}
+	optKeyring  = option{"no-new-keyring", "", "", "share the caller's session keyring"}
+	optFormat   = option{"format", "f", "table|json", "how to show it (default table)"}
+	optDetach   = option{"detach", "d", "", "do not wait for its end"}
+)
+
+// commands is the table of commands.
+var commands = [...]command{
+	{name: "create", args: "ID", does: "make a container of a bundle; its process waits to be started", run: createContainer,
+		options: []option{optBundle, optSocket, optPID, optPreserve, optNoPivot, optKeyring}},
+	{name: "start", args: "ID", does: "run the program of a container that was created", run: startContainer},
+	{name: "run", args: "ID", does: "create and start a container; wait for it and remove it, unless detached", run: runContainer,
+		options: []option{optBundle, optSocket, optDetach, optPID, optPreserve, optNoPivot, optKeyring,
+			{"keep", "", "", "do not remove it at its end"},
+			{"no-subreaper", "", "", "ignored: no container's orphans come to this process"}}},
+	{name: "state", args: "ID", does: "show where a container is in its life, as JSON", run: showState},
+	{name: "list", does: "list containers", run: listContainers,
+		options: []option{optFormat, {"quiet", "q", "", "IDs only"}}},
+	{name: "exec", args: "ID COMMAND [ARG...]", does: "run one more process in a running container", atFirst: true, run: execContainer,
+		options: []option{optSocket, optDetach, optPID, optPreserve,
+			{"process", "p", "FILE", "what to run: the process object of a config.json"},
+			{"tty", "t", "", "on a terminal of its own"},
+			{"user", "u", "UID[:GID]", "as this user"},
+			{"additional-gids", "g", "GID", "and in these groups"},
+			{"cwd", "", "DIR", "where it starts"},
+			{"env", "e", "NAME=VALUE", "with this in its environment"},
+			{"cap", "c", "NAME", "with this capability besides the container's"},
+			{"no-new-privs", "", "", "with no way to gain privileges"},
+			{"process-label", "", "LABEL", "with this SELinux label"},
+			{"apparmor", "", "PROFILE", "with this AppArmor profile"},
+			{"cgroup", "", "[CONTROLLER:]PATH", "in this cgroup below the container's"},
+			{"ignore-paused", "", "", "even if the container is paused: it waits then"}}},
+	{name: "kill", args: "ID [SIGNAL]", does: "send a signal to a container's first process (default SIGTERM)", run: killContainer,
+		options: []option{{"all", "a", "", "to all of its processes"}}},
+	{name: "delete", args: "ID", does: "remove a container that has stopped, and all that was made for it", run: deleteContainer,
+		options: []option{{"force", "f", "", "whatever state it is in, if it is there"}}},
+	{name: "ps", args: "ID [OPTIONS OF PS]", does: "list the processes of a container", atFirst: true, run: listProcesses,
+		options: []option{optFormat}},
+	{name: "pause", args: "ID", does: "have all processes of a container stand still", run: pauseContainer},
+	{name: "resume", args: "ID", does: "have them go on", run: resumeContainer},
+	{name: "spec", does: "write a config.json to start from", run: writeSpec,
+		options: []option{optBundle, {"rootless", "", "", "for an ordinary user"}}},
+}

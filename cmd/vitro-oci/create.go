@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"os"
+	"runtime"
+	"time"
+
+	"vitro/container"
+	"vitro/monitor"
+	"vitro/plan/run"
+	"vitro/spec"
+)
+
+// createContainer makes a container whose first process waits to be started.
+func createContainer(inv *invocation) (int, error) {
+	return inv.make(func(c *container.Container, b *bundle) (int, error) {
+		page, err := os.OpenFile(c.Path("page"), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+		if err != nil {
+			return 1, err
+		}
+		defer page.Close()
+		return 1, inv.detached(c, b, &spec.Request{Await: c.Dir}, run.Options{Page: page})
+	}, true)
+}
+
+// runContainer makes a container and starts it at once. Without --detach it
+// waits for its end and removes it; the exit status is the container's then.
+func runContainer(inv *invocation) (int, error) {
+	return inv.make(func(c *container.Container, b *bundle) (int, error) {
+		if inv.has("detach") {
+			return 1, inv.detached(c, b, new(spec.Request), run.Options{})
+		}
+		return inv.foreground(c, b)
+	}, inv.has("detach"))
+}
+
+// make makes a container by begin. If that fails, nothing is left of it.
+func (inv *invocation) make(begin func(*container.Container, *bundle) (int, error), detached bool) (int, error) {
+	id, err := inv.id()
+	if err != nil {
+		return 1, err
+	}
+	b, err := inv.openBundle()
+	if err != nil {
+		return 1, err
+	}
+	if err := inv.checkTerminal(b.spec.Process != nil && b.spec.Process.Terminal, detached); err != nil {
+		return 1, err
+	}
+	c, err := inv.store().Create(id)
+	if err != nil {
+		return 1, err
+	}
+	if err = os.WriteFile(c.Path("config.json"), b.data, 0o600); err == nil {
+		var code int
+		if code, err = begin(c, b); err == nil {
+			if detached {
+				c.Release()
+				code = 0
+			}
+			return code, nil
+		}
+	}
+	err = errors.Join(err, c.Remove())
+	if fault := new(run.Fault); errors.As(err, &fault) { // it had begun
+		inv.poststop(id, b)
+	}
+	return 1, err
+}
+
+// detached makes a container that lives on when we end.
+func (inv *invocation) detached(c *container.Container, b *bundle, r *spec.Request, o run.Options) error {
+	p, err := inv.compile(c, b, r)
+	if err != nil {
+		return err
+	}
+	inv.notes(p)
+	o.Undo, o.Console, o.Listener = c.List, inv.sendConsole(), inv.sendListener(c.ID, b)
+	o.Meanwhile = c.Saver(inv.state(b, p))
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	child, err := run.Start(p.Plan, o)
+	if err != nil {
+		return err
+	}
+	if err := inv.writePID(child.Pid); err != nil {
+		_ = child.Signal(killSignal)
+		_, _, _ = child.Wait()
+		return err
+	}
+	return nil
+}
+
+// foreground runs a container to its end, and removes it.
+func (inv *invocation) foreground(c *container.Container, b *bundle) (int, error) {
+	terminal := b.spec.Process != nil && b.spec.Process.Terminal
+	streams := &monitor.Streams{Terminal: terminal, Interactive: true, Inherit: true}
+	p, err := inv.compile(c, b, &spec.Request{Stdio: streams.Names()})
+	if err != nil {
+		return 1, err
+	}
+	inv.notes(p)
+	if err := streams.Open(); err != nil {
+		return 1, err
+	}
+	job := monitor.Job{Plan: p.Plan, Cgroups: p.Cgroups, Streams: streams}
+	job.Options = run.Options{Undo: c.List, Meanwhile: c.Saver(inv.state(b, p)), Listener: inv.sendListener(c.ID, b)}
+	var late error
+	job.Started = func(child *run.Child) {
+		if late = inv.writePID(child.Pid); late != nil {
+			_ = child.Signal(killSignal)
+		}
+		c.Release() // others may look after it meanwhile
+	}
+	exit, err := job.Run()
+	if err != nil || inv.has("keep") {
+		return exit.Code, err
+	}
+	if err := inv.removeEnded(c.ID, b); err != nil {
+		return 1, err
+	}
+	return exit.Code, late
+}
+
+// removeEnded removes a container that has ended, if nobody else has.
+func (inv *invocation) removeEnded(id string, b *bundle) error {
+	c, err := inv.store().Lock(id)
+	if errors.Is(err, container.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return inv.remove(c, b)
+}
+
+func (inv *invocation) state(b *bundle, p *spec.Result) container.State {
+	return container.State{
+		Created: time.Now(), Bundle: b.dir, Rootfs: b.rootfs(), Cgroups: p.Cgroups, Hooks: spec.LaterHooks(b.spec),
+	}
+}
+
+func (inv *invocation) notes(p *spec.Result) {
+	for _, n := range p.Notes {
+		inv.debug("%s", n)
+	}
+}
