@@ -60,7 +60,7 @@ func catalogue() []Child {
 		&Nofile{Soft: 10, Hard: 20},
 		&EnterRoot{},
 		&Pivot{Move: true},
-		&Lookup{Paths: []string{"/bin/prog", "/usr/bin/prog"}},
+		&Lookup{Exec{Paths: []string{"/bin/prog", "/usr/bin/prog"}, Args: []string{"prog", "a"}}},
 		&Await{In: "exec.fifo", Out: "started"},
 		&CloseOthers{From: 3},
 		&Exec{Paths: []string{"/bin/prog", "/usr/bin/prog"}, Args: []string{"prog", "a b", "it's"}, Env: []string{"PATH=/bin", "A=b c"}, Cwd: "/srv"},

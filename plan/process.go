@@ -5,6 +5,8 @@ package plan
 import (
 	"encoding/binary"
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -376,29 +378,49 @@ func (a *CloseOthers) Lower(asm *Asm) {
 	asm.Do(SysCloseRange, Int(a.From), Num(0xffffffff, "~0"), Num(unix.CLOSE_RANGE_CLOEXEC, "CLOSE_RANGE_CLOEXEC"))
 }
 
-// Lookup finds the container's program, or fails as the exec would.
-type Lookup struct {
-	Paths []string `json:"paths"` // as in Exec, from the root
-}
+// Lookup finds the program that an Exec to come will become, or fails as that would.
+type Lookup struct{ Exec }
 
 func (a *Lookup) Verb() string { return "lookup" }
-func (a *Lookup) Line() string { return "look up " + Quote(a.Paths...) }
+func (a *Lookup) Line() string { return "look up " + Quote(a.Args[0]) }
 func (a *Lookup) Shell(s *Script) {
 	var words []string
-	for _, p := range a.Paths {
+	for _, p := range a.rooted() {
 		words = append(words, "[ -x "+Quote(p)+" ]")
 	}
 	s.Run("%s", strings.Join(words, " || "))
 }
 
+// rooted are the paths from the root.
+func (a *Lookup) rooted() []string {
+	paths := slices.Clone(a.Paths)
+	for i, p := range paths {
+		if !path.IsAbs(p) {
+			paths[i] = path.Join("/", a.Cwd, p)
+		}
+	}
+	return paths
+}
+
 func (a *Lookup) Lower(asm *Asm) {
-	for i, p := range a.Paths {
+	for i, p := range a.rooted() {
 		asm.Do(SysFaccessat2, AtFDCWD, Str(p), Num(1, "X_OK"), Num(unix.AT_EACCESS, "AT_EACCESS"))
 		if left := len(a.Paths) - 1 - i; left > 0 {
 			asm.Allow(unix.ENOENT, unix.ENOTDIR, unix.EACCES)
 			asm.Last().SkipOK = left
 		}
 	}
+}
+
+// Program is the exec that an action is, or looks up; nil if it is none.
+func Program(a Action) *Exec {
+	switch a := a.(type) {
+	case *Exec:
+		return a
+	case *Lookup:
+		return &a.Exec
+	}
+	return nil
 }
 
 // Exec becomes the container's program: the first of the paths that there is.

@@ -150,7 +150,7 @@ func (c *compiler) privileges() error {
 	c.plan.Add("the mask for new files", &plan.Umask{Mask: umask})
 	c.plan.Add("no descriptor of ours gets into the container", &plan.CloseOthers{From: 3 + c.Preserve})
 	if c.Await != "" {
-		c.plan.Add("a command that is not there is an error of the making, not of the start", &plan.Lookup{Paths: c.lookup()})
+		c.plan.Add("a command that is not there is an error of the making, not of the start", &plan.Lookup{Exec: *c.program()})
 	}
 	if c.proc.NoNewPrivileges {
 		c.plan.Add("no setuid program gives more than there is: process.noNewPrivileges", &plan.NoNewPrivs{})
@@ -224,6 +224,18 @@ func (c *compiler) seal() error {
 
 // exec is the end of the plan: the container's command.
 func (c *compiler) exec() error {
+	e := c.program()
+	for _, s := range slices.Concat(e.Env, e.Args) {
+		if strings.ContainsRune(s, 0) {
+			return fmt.Errorf("compile config.json: process: %q holds a NUL byte", s)
+		}
+	}
+	c.plan.Add("the command becomes the process", e)
+	return nil
+}
+
+// program is the command, where it is looked for, and its environment.
+func (c *compiler) program() *plan.Exec {
 	env := c.proc.Env
 	if !hasEnv(env, "HOME") {
 		home := c.Facts.Home
@@ -235,14 +247,7 @@ func (c *compiler) exec() error {
 		}
 		env = append(slices.Clone(env), "HOME="+home)
 	}
-	for _, s := range slices.Concat(env, c.proc.Args) {
-		if strings.ContainsRune(s, 0) {
-			return fmt.Errorf("compile config.json: process: %q holds a NUL byte", s)
-		}
-	}
-	c.plan.Add("the command becomes the process", &plan.Exec{
-		Paths: c.candidates(env), Args: c.proc.Args, Env: env, Cwd: path.Clean("/" + c.proc.Cwd)})
-	return nil
+	return &plan.Exec{Paths: c.candidates(env), Args: c.proc.Args, Env: env, Cwd: path.Clean("/" + c.proc.Cwd)}
 }
 
 // candidates are the paths that the program may be at.
@@ -251,17 +256,6 @@ func (c *compiler) candidates(env []string) []string {
 		return []string{c.file}
 	}
 	return candidates(c.proc.Args[0], env)
-}
-
-// lookup are the same as paths from the root.
-func (c *compiler) lookup() []string {
-	paths := c.candidates(c.proc.Env)
-	for i, p := range paths {
-		if !path.IsAbs(p) {
-			paths[i] = path.Join("/", c.proc.Cwd, p)
-		}
-	}
-	return paths
 }
 
 // candidates are the paths that a command may be at, as execvp(3) looks it up.

@@ -86,7 +86,7 @@ func (s *scene) explain() {
 		f.Remedy = own.Hint()
 		return
 	}
-	if e, ok := f.Step.Action.(*plan.Exec); ok && s.explainExec(e) {
+	if e := plan.Program(f.Step.Action); e != nil && s.explainExec(e) {
 		return
 	}
 	errors.As(f.Err, &s.errno)

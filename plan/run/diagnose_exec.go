@@ -28,7 +28,7 @@ func ExitCode(err error) int {
 	if !errors.As(err, &f) {
 		return 125
 	}
-	if _, ok := f.Step.Action.(*plan.Exec); !ok {
+	if plan.Program(f.Step.Action) == nil {
 		return 125
 	}
 	if errors.Is(f.Err, unix.ENOENT) || errors.Is(f.Err, unix.ENOTDIR) {
