@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // contender is a command to be measured.
@@ -17,12 +18,13 @@ type contender struct {
 	needs []string   // programs
 	root  bool       // it needs root
 	setup [][]string // commands to run once before
-	argv  func(i int) []string
+	after [][]string // and once behind
+	argvs func(i int) [][]string
 }
 
 // always is a command that is the same each time.
-func always(argv ...string) func(int) []string {
-	return func(int) []string { return argv }
+func always(argv ...string) func(int) [][]string {
+	return func(int) [][]string { return [][]string{argv} }
 }
 
 func contenders(s *scene) []contender {
@@ -33,17 +35,13 @@ func contenders(s *scene) []contender {
 		unshare = append(unshare, "--user", "--map-root-user")
 	}
 	list := []contender{
-		{group: "floor", name: "unshare, the same namespaces, nothing else", needs: unshare[:1], argv: always(append(unshare, nothing)...)},
-		s.runtime(oci, "", true),
-		s.runtime("runc", "", false),
-		s.runtime("crun", "v1", false),
-		{group: "OCI runtime", name: "bwrap --unshare-all", needs: []string{"bwrap"}, argv: always(
-			"bwrap", "--unshare-all", "--bind", s.path("bundle", "rootfs"), "/", "--proc", "/proc", "--dev", "/dev", "/true")},
+		{group: "floor", name: "unshare, the same namespaces, nothing else", needs: unshare[:1], argvs: always(append(unshare, nothing)...)},
 	}
+	list = append(list, s.runtimes(oci)...)
 	list = append(list, s.engines(vitro)...)
 	for _, p := range [...]string{nothing, oci, vitro, "runc", "crun"} {
 		name := filepath.Base(p)
-		c := contender{group: "start of the program", name: name + " --version", vitro: p == oci, needs: []string{p}, argv: always(p, "--version")}
+		c := contender{group: "start of the program", name: name + " --version", vitro: p == oci, needs: []string{p}, argvs: always(p, "--version")}
 		if p == nothing {
 			c.name = "the program that does nothing"
 		}
@@ -52,18 +50,46 @@ func contenders(s *scene) []contender {
 	return list
 }
 
-// runtime is an OCI runtime that runs the bundle.
-func (s *scene) runtime(program, place string, vitro bool) contender {
-	name := filepath.Base(program)
-	if place != "" && os.Geteuid() != 0 {
-		place = ""
+// peer is an OCI runtime, and where it is run.
+type peer struct{ program, place string }
+
+// peers are vitro-oci and those that it is measured against.
+func peers(oci string) []peer {
+	list := []peer{{oci, ""}, {"runc", ""}, {"crun", "v1"}}
+	if os.Geteuid() != 0 {
+		list[2].place = ""
 	}
-	return contender{
-		group: "OCI runtime", name: name + " run", vitro: vitro, place: place, needs: []string{program},
-		argv: func(i int) []string {
-			return []string{program, "--root", s.path("state-" + name), "run", "--bundle", s.path("bundle"), fmt.Sprintf("vitro-bench-%d", i)}
-		},
+	return list
+}
+
+// runtimes are the OCI runtimes' rows: a group for each thing that they do.
+func (s *scene) runtimes(oci string) []contender {
+	const running = "vitro-bench-running"
+	var run, made, exec, state []contender
+	for _, p := range peers(oci) {
+		name := filepath.Base(p.program)
+		cmd := func(args ...string) []string {
+			return append([]string{p.program, "--root", s.path("state-" + name)}, args...)
+		}
+		id := func(i int) string { return fmt.Sprintf("vitro-bench-%d", i) }
+		c := contender{vitro: p.program == oci, place: p.place, needs: []string{p.program}}
+		add := func(list *[]contender, group, does string, argvs func(int) [][]string) {
+			c.group, c.name, c.argvs = "OCI runtime: "+group, name+" "+does, argvs
+			*list = append(*list, c)
+		}
+		bundle := s.path("bundle")
+		add(&run, "run", "run", func(i int) [][]string { return [][]string{cmd("run", "--bundle", bundle, id(i))} })
+		add(&made, "create, start, delete", "create, start, delete", func(i int) [][]string {
+			return [][]string{cmd("create", "--bundle", bundle, id(i)), cmd("start", id(i)), cmd("delete", "--force", id(i))}
+		})
+		c.setup = [][]string{cmd("run", "--detach", "--bundle", s.path("sleeper"), running)}
+		add(&exec, "exec", "exec", always(cmd("exec", running, "/true")...))
+		c.setup, c.after = nil, [][]string{cmd("delete", "--force", running)}
+		add(&state, "state", "state", always(cmd("state", running)...))
 	}
+	run = append(run, contender{group: run[0].group, name: "bwrap --unshare-all", needs: []string{"bwrap"}, argvs: always(
+		"bwrap", "--unshare-all", "--bind", s.path("bundle", "rootfs"), "/", "--proc", "/proc", "--dev", "/dev", "/true")})
+	return slices.Concat(run, made, exec, state)
 }
 
 // engines are the commands that people type. They run as root, in a network
@@ -73,7 +99,7 @@ func (s *scene) engines(vitro string) []contender {
 	const image = "localhost/vitro-bench:1"
 	sock := "unix://" + s.path("docker.sock")
 	podman := []string{"podman", "--root", s.path("podman"), "--runroot", s.path("podman-run"), "--cgroup-manager", "cgroupfs", "--runtime", "runc"}
-	podmanRun := func(network string) func(int) []string {
+	podmanRun := func(network string) func(int) [][]string {
 		return always(append(podman[:len(podman):len(podman)], "run", "--rm", "--cgroup-parent", "/"+cgroupName, "--network", network, image, "/bin/true")...)
 	}
 	imported := [][]string{append(podman[:len(podman):len(podman)], "import", s.path("image.tar"), image)}
@@ -84,19 +110,19 @@ func (s *scene) engines(vitro string) []contender {
 			tail -n 1 "$0/docker.log" >&2; exit 1`, s.dir, sock},
 		{"docker", "-H", sock, "import", s.path("image.tar"), image},
 	}
-	dockerRun := func(network string) func(int) []string {
+	dockerRun := func(network string) func(int) [][]string {
 		return always("docker", "-H", sock, "run", "--rm", "--network", network, image, "/bin/true")
 	}
-	run := func(network string) func(int) []string {
+	run := func(network string) func(int) [][]string {
 		return always(vitro, "--root", s.path("vitro"), "run", "--rm", "--network", network, "busybox", "true")
 	}
 	list := []contender{
-		{group: "engine, without network", name: "vitro run --rm --network none busybox true", vitro: true, needs: []string{vitro}, argv: run("none")},
-		{group: "engine, without network", name: "podman run --rm --network none", needs: []string{"podman", "runc"}, setup: imported, argv: podmanRun("none")},
-		{group: "engine, without network", name: "docker run --rm --network none (the client)", needs: []string{"dockerd", "docker"}, setup: dockerd, argv: dockerRun("none")},
-		{group: "engine, on a bridge", name: "vitro run --rm busybox true", vitro: true, needs: []string{vitro}, argv: run("bridge")},
-		{group: "engine, on a bridge", name: "podman run --rm", needs: []string{"podman", "runc"}, argv: podmanRun("podman")},
-		{group: "engine, on a bridge", name: "docker run --rm (the client)", needs: []string{"dockerd", "docker"}, argv: dockerRun("bridge")},
+		{group: "engine, without network", name: "vitro run --rm --network none busybox true", vitro: true, needs: []string{vitro}, argvs: run("none")},
+		{group: "engine, without network", name: "podman run --rm --network none", needs: []string{"podman", "runc"}, setup: imported, argvs: podmanRun("none")},
+		{group: "engine, without network", name: "docker run --rm --network none (the client)", needs: []string{"dockerd", "docker"}, setup: dockerd, argvs: dockerRun("none")},
+		{group: "engine, on a bridge", name: "vitro run --rm busybox true", vitro: true, needs: []string{vitro}, argvs: run("bridge")},
+		{group: "engine, on a bridge", name: "podman run --rm", needs: []string{"podman", "runc"}, argvs: podmanRun("podman")},
+		{group: "engine, on a bridge", name: "docker run --rm (the client)", needs: []string{"dockerd", "docker"}, argvs: dockerRun("bridge")},
 	}
 	for i := range list {
 		if os.Geteuid() == 0 {

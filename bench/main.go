@@ -32,14 +32,22 @@ func main() {
 	bin := flag.String("bin", "bin", "folder of vitro and vitro-oci")
 	out := flag.String("o", "", "file to write the table to, besides stdout")
 	only := flag.String("only", "", "measure only the commands whose name contains this, and the floor")
+	grow := flag.Int("grow", 1000, "how many containers are there at last, to see what that costs; 0: not")
+	memory := flag.Bool("memory", false, "look only for the smallest memory limit that a container starts under")
 	flag.Parse()
-	if err := bench(*n, *warm, *bin, *only, *out); err != nil {
+	var err error
+	if *memory {
+		err = benchMemory(*bin)
+	} else {
+		err = bench(*n, *warm, *grow, *bin, *only, *out)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(n, warm int, bin, only, out string) (err error) {
+func bench(n, warm, grow int, bin, only, out string) (err error) {
 	if n < 1 || warm < 0 {
 		return errors.New("-n must be positive, -warm not negative")
 	}
@@ -75,6 +83,10 @@ func bench(n, warm int, bin, only, out string) (err error) {
 		w = io.MultiWriter(w, f)
 	}
 	printTable(w, rows, n)
+	if grow > 0 && only == "" {
+		s.printGrowth(w, grow)
+		s.printMemory(w)
+	}
 	printPrograms(w, bin)
 	return nil
 }
@@ -95,7 +107,7 @@ func measure(s *scene, rows []*row, n, warm int) {
 			if r.missing != "" {
 				continue
 			}
-			a := s.run(r.place, r.argv(i))
+			a := s.all(r.place, r.argvs(i))
 			switch {
 			case a.Error != "":
 				r.missing = a.Error
@@ -105,6 +117,24 @@ func measure(s *scene, rows []*row, n, warm int) {
 			}
 		}
 	}
+	for _, r := range rows {
+		for _, argv := range r.after {
+			s.run(r.place, argv)
+		}
+	}
+}
+
+// all runs commands one after the other, as one.
+func (s *scene) all(place string, argvs [][]string) (sum answer) {
+	for _, argv := range argvs {
+		a := s.run(place, argv)
+		sum.Nanoseconds += a.Nanoseconds
+		sum.PeakKB = max(sum.PeakKB, a.PeakKB)
+		if sum.Error = a.Error; a.Error != "" {
+			return sum
+		}
+	}
+	return sum
 }
 
 // ready runs what a command needs once before it, and says what is missing.

@@ -5,7 +5,6 @@ package main
 import (
 	"archive/tar"
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 )
 
@@ -51,10 +49,12 @@ func (s *scene) fill() error {
 			return err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(root, "true"), nothing(), 0o755); err != nil {
-		return err
+	for name, code := range map[string][2]string{"true": exits, "sleeper": sleeps} {
+		if err := os.WriteFile(filepath.Join(root, name), program(code), 0o755); err != nil {
+			return err
+		}
 	}
-	if err := s.config(); err != nil {
+	if err := errors.Join(s.config("bundle", "/true"), s.config("sleeper", "/sleeper")); err != nil {
 		return err
 	}
 	conf := "[containers]\ndefault_ulimits=[\"nofile=20000:20000\",\"nproc=4096:4096\"]\n"
@@ -69,20 +69,33 @@ func (s *scene) path(elem ...string) string {
 }
 
 // config writes the config.json that runc spec makes, or vitro-oci spec where
-// there is no runc, changed to run the program that does nothing, without a terminal.
-func (s *scene) config() error {
+// there is no runc, changed to run a program of ours, without a terminal.
+func (s *scene) config(bundle, program string) error {
 	runtime := filepath.Join(s.bin, "vitro-oci")
 	if runc, err := exec.LookPath("runc"); err == nil {
 		runtime = runc
 	}
-	args := []string{"spec", "--bundle", s.path("bundle")}
+	if err := os.MkdirAll(s.path(bundle), 0o755); err != nil {
+		return err
+	}
+	args := []string{"spec", "--bundle", s.path(bundle)}
 	if os.Geteuid() != 0 {
 		args = append(args, "--rootless")
 	}
 	if out, err := exec.Command(runtime, args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("%s spec: %w: %s", runtime, err, out)
 	}
-	file := s.path("bundle", "config.json")
+	return s.change(bundle, func(config map[string]any) {
+		process := config["process"].(map[string]any)
+		process["args"] = []string{program}
+		process["terminal"] = false
+		config["root"] = map[string]any{"path": s.path("bundle", "rootfs"), "readonly": true}
+	})
+}
+
+// change changes a bundle's config.json.
+func (s *scene) change(bundle string, how func(map[string]any)) error {
+	file := s.path(bundle, "config.json")
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return err
@@ -91,12 +104,7 @@ func (s *scene) config() error {
 	if err := json.Unmarshal(data, &config); err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
-	process, ok := config["process"].(map[string]any)
-	if !ok {
-		return fmt.Errorf("%s: has no process", file)
-	}
-	process["args"] = []string{"/true"}
-	process["terminal"] = false
+	how(config)
 	if data, err = json.Marshal(config); err != nil {
 		return err
 	}
@@ -190,32 +198,4 @@ func (s *scene) close() error {
 		}
 	}
 	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
-}
-
-// nothing is a static program of three instructions: exit(0). What a container
-// costs is then not hidden behind what is run in it.
-func nothing() []byte {
-	machine, code := uint16(62), []byte{0xb8, 0x3c, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05} // mov $60,%eax; xor %edi,%edi; syscall
-	if runtime.GOARCH == "arm64" {
-		machine, code = 183, []byte{0xa8, 0x0b, 0x80, 0xd2, 0, 0, 0x80, 0xd2, 0x01, 0, 0, 0xd4} // mov x8,#93; mov x0,#0; svc #0
-	}
-	const base, header = 0x400000, 64 + 56
-	b := []byte{0x7f, 'E', 'L', 'F', 2, 1, 1, 15: 0}
-	le := binary.LittleEndian
-	for _, v := range [...]uint16{2, machine, 1, 0} { // executable, machine, version
-		b = le.AppendUint16(b, v)
-	}
-	for _, v := range [...]uint64{base + header, 64, 0} { // entry, program headers, sections
-		b = le.AppendUint64(b, v)
-	}
-	b = le.AppendUint32(b, 0)
-	for _, v := range [...]uint16{64, 56, 1, 0, 0, 0} { // sizes and numbers of headers
-		b = le.AppendUint16(b, v)
-	}
-	b = le.AppendUint32(le.AppendUint32(b, 1), 5) // load, readable and executable
-	size := uint64(header + len(code))
-	for _, v := range [...]uint64{0, base, base, size, size, 0x1000} {
-		b = le.AppendUint64(b, v)
-	}
-	return append(b, code...)
 }
