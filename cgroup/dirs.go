@@ -67,13 +67,31 @@ func (d Dirs) tracker() (Dir, bool) {
 // Procs are the processes in the container's cgroup and in those below it, as
 // this PID namespace numbers them. Without any cgroup it is ErrNoController; one
 // that is gone has no processes.
+//
+// It is what was so at one moment. In version 1 the kernel counts first and lists
+// then, so that processes that fork in between make it leave out others
+// (pidlist_array_load): it is asked until two answers agree. Where processes
+// never stop to fork that may not come, and the tenth is taken; Freeze first,
+// where none may be missed.
 func (d Dirs) Procs() ([]int, error) {
 	c, ok := d.tracker()
 	if !ok {
 		return nil, ErrNoController
 	}
+	pids, err := procsBelow(c.Path)
+	for i := 1; i < 10 && err == nil && !c.V2; i++ {
+		last := pids
+		pids, err = procsBelow(c.Path)
+		if slices.Equal(pids, last) {
+			break
+		}
+	}
+	return pids, err
+}
+
+func procsBelow(dir string) ([]int, error) {
 	var pids []int
-	for _, dir := range below(c.Path) {
+	for _, dir := range below(dir) {
 		more, err := procs(dir)
 		if err != nil {
 			return nil, err

@@ -14,16 +14,39 @@ import (
 // patience is how long Freeze and Kill wait for the kernel.
 const patience = 10 * time.Second
 
-// Freeze stops every process of the container, and waits until they stand
-// still. On an error they run on. Without a cgroup of version 2 or a freezer it
-// is ErrNoController.
-func (d Dirs) Freeze() error {
-	if c, ok := d.unified(); ok {
-		return c.freezeV2("1")
+// NoFreezer is the answer to freezing a container whose processes can't be
+// stopped as one. It is an ErrNoController.
+type NoFreezer struct {
+	Path string // its cgroup of version 2, where that lacks the file; else empty
+}
+
+func (e *NoFreezer) Error() string {
+	if e.Path == "" {
+		return "freeze container: it is in no cgroup that can be frozen"
 	}
-	c, ok := d.with("freezer")
+	return "freeze container: no file cgroup.freeze in " + e.Path
+}
+
+func (e *NoFreezer) Unwrap() error { return ErrNoController }
+
+// Hint is what to do about it.
+func (e *NoFreezer) Hint() string {
+	if e.Path == "" {
+		return "start it where it gets a cgroup: with the freezer of version 1, or in one of version 2 that is delegated to this user"
+	}
+	return "Linux 5.2 or newer, or the freezer of version 1"
+}
+
+// Freeze stops every process of the container and of the cgroups below its own,
+// and waits until they stand still. On an error they run on. Where nothing can
+// do that it is a *NoFreezer.
+func (d Dirs) Freeze() error {
+	c, ok := d.freezer()
 	if !ok {
-		return ErrNoController
+		return &NoFreezer{c.Path}
+	}
+	if c.V2 {
+		return c.freezeV2()
 	}
 	err := until(func() (bool, error) {
 		// again and again: a fork in the middle leaves it at FREEZING (freezer-subsystem.rst)
@@ -40,39 +63,57 @@ func (d Dirs) Freeze() error {
 	return nil
 }
 
-// Thaw lets the processes run on.
-func (d Dirs) Thaw() error {
-	if c, ok := d.unified(); ok {
-		return c.freezeV2("0")
+// freezer is the cgroup that freezes: of version 2 where there is one, since
+// nothing there can fork away from it.
+func (d Dirs) freezer() (Dir, bool) {
+	c, ok := d.unified()
+	if ok && exists(c.Path+"/cgroup.freeze") {
+		return c, true
 	}
-	c, ok := d.with("freezer")
-	if !ok {
-		return ErrNoController
+	if v1, ok := d.with("freezer"); ok {
+		return v1, true
+	}
+	return c, false
+}
+
+// Thaw lets the processes run on. Cgroups below that have been frozen for
+// themselves stay so, and so does all if one above is frozen.
+func (d Dirs) Thaw() error {
+	c, ok := d.freezer()
+	switch {
+	case !ok:
+		return &NoFreezer{c.Path}
+	case c.V2:
+		return put(c.Path, "cgroup.freeze", "0")
 	}
 	return put(c.Path, "freezer.state", "THAWED")
 }
 
-// Frozen reports whether the container is frozen, or about to be.
+// Frozen reports whether the container is frozen, or about to be: by itself, not
+// because a cgroup above is.
 func (d Dirs) Frozen() (bool, error) {
-	if c, ok := d.unified(); ok {
-		s, err := get(c.Path, "cgroup.freeze")
-		return strings.TrimSpace(s) == "1", err
-	}
-	c, ok := d.with("freezer")
+	c, ok := d.freezer()
 	if !ok {
 		return false, nil
 	}
-	s, err := get(c.Path, "freezer.state")
-	return s != "" && strings.TrimSpace(s) != "THAWED", err
+	file := "freezer.self_freezing"
+	if c.V2 {
+		file = "cgroup.freeze"
+	}
+	s, err := get(c.Path, file)
+	if gone(err) {
+		return false, nil
+	}
+	return strings.TrimSpace(s) == "1", err
 }
 
 // freezeV2 writes cgroup.freeze (since Linux 5.2) and waits for the event.
-func (c Dir) freezeV2(state string) error {
-	if err := put(c.Path, "cgroup.freeze", state); err != nil {
+func (c Dir) freezeV2() error {
+	err := put(c.Path, "cgroup.freeze", "1")
+	if err != nil {
 		return err
 	}
-	err := c.await("frozen " + state)
-	if err != nil && state == "1" {
+	if err = c.await("frozen 1"); err != nil {
 		_ = put(c.Path, "cgroup.freeze", "0")
 	}
 	return err
@@ -130,7 +171,7 @@ func (d Dirs) Kill() error {
 		}
 		if frozen {
 			frozen = false
-			_ = d.Thaw()
+			d.thawAll()
 		}
 		return len(pids) == 0, err
 	})
@@ -138,6 +179,22 @@ func (d Dirs) Kill() error {
 		return fmt.Errorf("kill container: %w", err)
 	}
 	return nil
+}
+
+// thawAll thaws the cgroups below too, which the container may have frozen: in
+// version 1 a frozen process doesn't even die.
+func (d Dirs) thawAll() {
+	c, ok := d.freezer()
+	if !ok {
+		return
+	}
+	_ = d.Thaw()
+	if c.V2 {
+		return
+	}
+	for _, dir := range below(c.Path) {
+		_ = put(dir, "freezer.state", "THAWED")
+	}
 }
 
 // until asks again, with pauses that grow, until it is done or patience ends.
