@@ -66,8 +66,15 @@ func (a *ListDevices) Do(*plan.Env) error {
 // with a wildcard can't be written down, and is refused. (Written as is, the
 // kernel would ignore it.)
 func devicesV1(rules []Device) ([]Entry, error) {
-	var allow bool // what holds but for the exceptions
-	var except []Device
+	allow, except, err := exceptions(rules)
+	if err != nil {
+		return nil, err
+	}
+	return deviceLines(allow, except), nil
+}
+
+// exceptions are what the rules come to: what holds, and but for what.
+func exceptions(rules []Device) (allow bool, except []Device, err error) {
 	for _, d := range rules {
 		if d.everything() {
 			allow, except = d.Allow, nil
@@ -80,12 +87,12 @@ func devicesV1(rules []Device) ([]Entry, error) {
 			}
 			var ok bool
 			if except, ok = remove(except, one); !ok {
-				return nil, &Unsupported{"devices", "way in version 1 to take " + d.String() + " out of a wider rule",
+				return false, nil, &Unsupported{"devices", "way in version 1 to take " + d.String() + " out of a wider rule",
 					"order and cut the rules so that none makes a hole in one before it"}
 			}
 		}
 	}
-	return deviceLines(allow, except), nil
+	return allow, except, nil
 }
 
 func deviceLines(allow bool, except []Device) []Entry {

@@ -68,10 +68,19 @@ func (l *limits) bad(property, value, cause string) {
 // Zero stands for "not set" where it does for runc: cpu.shares, quota, period,
 // the realtime pair, and memory's sizes. -1 stands for "no limit".
 func Limits(r *specs.LinuxResources) ([]Limit, error) {
-	if r == nil {
-		return nil, nil
+	l := read(r)
+	if l.err != nil {
+		return nil, l.err
 	}
+	return l.rows, nil
+}
+
+// read is Limits with the rows that are good even if others are not.
+func read(r *specs.LinuxResources) *limits {
 	l := new(limits)
+	if r == nil {
+		return l
+	}
 	if r.CPU != nil {
 		l.cpu(r.CPU)
 		l.cpuset(r.CPU)
@@ -93,10 +102,7 @@ func Limits(r *specs.LinuxResources) ([]Limit, error) {
 	}
 	l.rdma(r.Rdma)
 	l.unified(r.Unified)
-	if l.err != nil {
-		return nil, l.err
-	}
-	return l.rows, nil
+	return l
 }
 
 // lack says what a kernel lacks that doesn't have a file, and what would help.

@@ -61,10 +61,11 @@ func (l *limits) swap(limit, swap int64) {
 	switch {
 	case swap < -1:
 		l.bad(property, itoa(swap), "negative")
-	case swap == -1:
-		l.add(property, "memory", "no limit of swap", v1, file("memory.swap.max", "max").optional(""))
+	case swap == -1: // without swap accounting there is none anyway
+		l.add(property, "memory", "no limit of swap", v1.optional(""), file("memory.swap.max", "max").optional(""))
 	case limit == 0:
 		l.bad(property, itoa(swap), "it counts memory too, and memory.limit is not set")
+		l.add(property, "memory", "", v1, Form{})
 	case limit == -1:
 		l.add(property, "memory", fmt.Sprintf("at most %s of memory and swap", byteSize(uint64(swap))), v1, file("memory.swap.max", itoa(swap)))
 	case swap < limit:

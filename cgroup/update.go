@@ -3,6 +3,8 @@
 package cgroup
 
 import (
+	"errors"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -11,65 +13,152 @@ import (
 	"vitro/plan"
 )
 
-// Update returns the steps that change the limits of a running container; they
-// know the old values, so that a failed one takes the others back. Device rules
-// are passed over, as runc does: who asks for other limits sends the old rules
-// along.
-//
-// Only controllers that the container has a cgroup of can be changed (see
-// Options.All).
-func (l *Layout) Update(d Dirs, res *specs.LinuxResources) ([]plan.Step, error) {
-	rows, err := Limits(res)
-	if err != nil {
-		return nil, err
-	}
-	var steps []plan.Step
-	for _, r := range rows {
-		dir, ok := d.with(r.Controller)
-		if r.Controller == core {
-			dir, ok = d.unified()
-		}
-		if !ok {
-			return nil, &Unsupported{r.Property, r.Controller + " controller in the container's cgroups",
-				"limits that are to be changed later have to be set, or every controller asked for, when the container is made"}
-		}
-		step, err := l.change(dir, r)
-		if err != nil {
-			return nil, err
-		}
-		if step != nil {
-			steps = append(steps, plan.Step{Action: step, Why: r.Why})
-		}
-	}
-	if res != nil && res.Memory != nil {
-		if err := l.checkUsage(d, res.Memory); err != nil {
-			return nil, err
-		}
-		l.orderMemory(d, steps)
-	}
-	return steps, nil
+// A Change is what it takes to change a running container's limits.
+type Change struct {
+	// Steps are host steps, in the order in which the kernel takes them. They
+	// know the old values: done backwards, their inverses set all back.
+	Steps []plan.Step
+	// Properties say of each step what it is for: "memory.limit".
+	Properties []string
+	// Resources are what holds when the steps are done: worth keeping with the
+	// container, for the next change.
+	Resources *specs.LinuxResources
 }
 
-// change is the write for one limit, nil if there is nothing to write.
-func (l *Layout) change(dir Dir, r Limit) (*host.Write, error) {
-	f := &r.V1
-	if dir.V2 {
-		f = &r.V2
+// Conflict is a limit that can't be changed without another.
+type Conflict struct {
+	Property string // below linux.resources: "memory.limit"
+	Value    string // as given
+	Cause    string
+	Remedy   string
+}
+
+func (e *Conflict) Error() string { return (&Invalid{e.Property, e.Value, e.Cause}).Error() }
+
+// Hint is what to do about it.
+func (e *Conflict) Hint() string { return e.Remedy }
+
+// Update decides how to change the limits of a running container: now is what
+// it has, and change what it is to have. What the change doesn't name stays (see
+// Merge), and is not written again, but where it is one number for the kernel
+// with something that is: the swap of version 2 is what is left of memory and
+// swap, and its quota stands in one file with the period.
+//
+// Only controllers that the container has a cgroup of can be changed (see
+// Options.All). Rules for devices are changed where they differ from the present
+// ones: callers send those along when they ask for other limits, and a device
+// that a hook or a plugin has added since then is to stay. With
+// memory.checkBeforeUpdate a limit below what is used is an *Invalid; in version
+// 1 the kernel refuses that anyway.
+func (l *Layout) Update(d Dirs, now, change *specs.LinuxResources) (*Change, error) {
+	u := &updater{Layout: l, dirs: d, change: &Change{Resources: Merge(now, change)}}
+	rows, err := Limits(u.change.Resources)
+	if err != nil {
+		return nil, explain(err, change)
 	}
+	if change != nil && change.Memory != nil {
+		rows = killAgain(rows, now, change.Memory)
+		if err := u.checkMemory(change.Memory); err != nil {
+			return nil, err
+		}
+	}
+	old, named := read(now).rows, read(change).rows
+	for _, r := range rows {
+		if err := u.row(r, old, named); err != nil {
+			return nil, err
+		}
+	}
+	if err := u.devices(now, change); err != nil {
+		return nil, err
+	}
+	u.order()
+	return u.change, nil
+}
+
+// explain says of values that contradict each other which one to change along.
+func explain(err error, change *specs.LinuxResources) error {
+	var bad *Invalid
+	if !errors.As(err, &bad) || bad.Property != "memory.swap" || change == nil || change.Memory == nil {
+		return err
+	}
+	if m := change.Memory; value(m.Limit) > 0 && value(m.Swap) == 0 {
+		return &Conflict{"memory.limit", itoa(*m.Limit), "more than its memory and swap together, " + bad.Value,
+			"change memory.swap (--memory-swap) along: as much or more, or -1 for no limit"}
+	}
+	return err
+}
+
+// killAgain takes back disableOOMKiller: Limits has no row for what every new
+// cgroup has anyway.
+func killAgain(rows []Limit, now *specs.LinuxResources, m *specs.LinuxMemory) []Limit {
+	if now == nil || now.Memory == nil || !value(now.Memory.DisableOOMKiller) || m.DisableOOMKiller == nil || *m.DisableOOMKiller {
+		return rows
+	}
+	return append(rows, Limit{"memory.disableOOMKiller", "memory", "without memory its processes are killed", file("memory.oom_control", "0"), Form{}})
+}
+
+// updater collects a Change.
+type updater struct {
+	*Layout
+	dirs   Dirs
+	change *Change
+}
+
+func (u *updater) add(property, why string, a plan.Host) {
+	u.change.Steps = append(u.change.Steps, plan.Step{Action: a, Why: why})
+	u.change.Properties = append(u.change.Properties, property)
+}
+
+// row adds the write for one limit, if it is named or differs from the old one.
+func (u *updater) row(r Limit, old, named []Limit) error {
+	dir, ok := u.dirs.with(r.Controller)
+	if r.Controller == core {
+		dir, ok = u.dirs.unified()
+	}
+	same := func(o Limit) bool {
+		return o.Property == r.Property && slices.Equal(formOf(&o, dir).Entries, formOf(&r, dir).Entries)
+	}
+	either := func(o Limit) bool {
+		return o.Property == r.Property && (slices.Equal(o.V1.Entries, r.V1.Entries) || slices.Equal(o.V2.Entries, r.V2.Entries))
+	}
+	if slices.ContainsFunc(old, same) && !slices.ContainsFunc(named, either) {
+		return nil
+	}
+	if !ok {
+		return &Unsupported{r.Property, r.Controller + " controller in the container's cgroups",
+			"limits that are to be changed later have to be set, or every controller asked for, when the container is made"}
+	}
+	w, err := u.write(dir, r)
+	if err != nil || w == nil {
+		return err
+	}
+	u.add(r.Property, r.Why, w)
+	return nil
+}
+
+func formOf(r *Limit, dir Dir) *Form {
+	if dir.V2 {
+		return &r.V2
+	}
+	return &r.V1
+}
+
+// write is the action for one limit, nil if there is nothing to write.
+func (u *updater) write(dir Dir, r Limit) (*host.Write, error) {
+	f := formOf(&r, dir)
 	if f.Refused != "" {
 		return nil, &Unsupported{r.Property, f.Refused, f.Remedy}
 	}
 	for _, e := range f.Entries {
-		file := dir.Path + "/" + e.File
-		if !l.FS.Exists(file) {
+		path := dir.Path + "/" + e.File
+		if !u.FS.Exists(path) {
 			continue
 		}
-		w := &host.Write{Path: file, Value: e.Value}
-		// a file of several lines isn't written as it is read
-		if old, err := l.FS.Read(file); err == nil && strings.Count(old, "\n") == 1 {
-			w.Before = strings.TrimSpace(old)
+		text, err := u.FS.Read(path)
+		if err != nil {
+			return nil, err
 		}
-		return w, nil
+		return &host.Write{Path: path, Value: e.Value, Before: before(e, text)}, nil
 	}
 	if len(f.Entries) == 0 || f.Optional {
 		return nil, nil
@@ -78,46 +167,37 @@ func (l *Layout) change(dir Dir, r Limit) (*host.Write, error) {
 	return nil, &Unsupported{r.Property, missing, remedy}
 }
 
-// checkUsage keeps memory.checkBeforeUpdate's promise. In version 1 the kernel
-// does that; in version 2 it would kill.
-func (l *Layout) checkUsage(d Dirs, m *specs.LinuxMemory) error {
-	dir, ok := d.with("memory")
+// checkMemory compares a new limit of memory with what is used, if that is asked
+// for (in version 2 the kernel would kill), and in version 1 with a limit of
+// memory and swap that somebody else has set.
+func (u *updater) checkMemory(m *specs.LinuxMemory) error {
+	dir, ok := u.dirs.with("memory")
 	limit := value(m.Limit)
-	if !ok || !dir.V2 || !value(m.CheckBeforeUpdate) || limit <= 0 {
+	if !ok || limit <= 0 {
 		return nil
 	}
-	usage, err := l.FS.Read(dir.Path + "/memory.current")
-	if err != nil {
-		return err
+	if dir.V2 {
+		if !value(u.change.Resources.Memory.CheckBeforeUpdate) {
+			return nil
+		}
+		usage, err := u.FS.Read(dir.Path + "/memory.current")
+		if err != nil {
+			return err
+		}
+		if n := parseSize(usage); n >= uint64(limit) {
+			return &Invalid{"memory.limit", itoa(limit), "the container uses " + byteSize(n) + " already"}
+		}
+		return nil
 	}
-	if n := parseSize(usage); n > uint64(limit) {
-		return &Invalid{"memory.limit", itoa(limit), "the container uses " + byteSize(n) + " already"}
+	both, err := u.FS.Read(dir.Path + "/memory.memsw.limit_in_bytes")
+	if err == nil && value(m.Swap) == 0 && value(u.change.Resources.Memory.Swap) == 0 && parseSize(both) < uint64(limit) {
+		return &Conflict{"memory.limit", itoa(limit), "more than its memory and swap together, " + strings.TrimSpace(both),
+			"change memory.swap (--memory-swap) along: as much or more, or -1 for no limit"}
 	}
 	return nil
 }
 
-// orderMemory swaps the limit and that of memory and swap together in version
-// 1, where the first may at no time be larger than the second.
-func (l *Layout) orderMemory(d Dirs, steps []plan.Step) {
-	limit, both := -1, -1
-	for i, s := range steps {
-		switch w := s.Action.(*host.Write); {
-		case strings.HasSuffix(w.Path, "/memory.limit_in_bytes"):
-			limit = i
-		case strings.HasSuffix(w.Path, "/memory.memsw.limit_in_bytes"):
-			both = i
-		}
-	}
-	if limit < 0 || both < 0 {
-		return
-	}
-	w := steps[both].Action.(*host.Write)
-	if parseSize(w.Before) < parseSize(w.Value) {
-		steps[limit], steps[both] = steps[both], steps[limit]
-	}
-}
-
-// parseSize reads a number of bytes; "-1" and "max" are the largest.
+// parseSize reads a number; "-1" and "max" are the largest.
 func parseSize(s string) uint64 {
 	n := uint64(0)
 	for _, c := range strings.TrimSpace(s) {
