@@ -152,17 +152,8 @@ func (d Dirs) Usage() (*Usage, error) {
 	u := &Usage{Hugetlb: make(map[string]HugetlbPage)}
 	var errs []error
 	for _, c := range d {
-		r := &counts{dir: c.Path}
-		if c.V2 {
-			r.v2(u, c.Controllers)
-		}
-		for _, name := range c.Controllers {
-			for _, part := range counters {
-				if part.controller == name && part.v2 == c.V2 {
-					part.read(r, u)
-				}
-			}
-		}
+		r := &counts{dir: c.Path, read: get}
+		r.all(u, c)
 		errs = append(errs, r.err)
 	}
 	if _, ok := d.with("pids"); !ok { // then they are counted one by one
@@ -171,6 +162,20 @@ func (d Dirs) Usage() (*Usage, error) {
 		u.Pids.Current = s.Pids
 	}
 	return u, errors.Join(errs...)
+}
+
+// all reads what one cgroup counts.
+func (r *counts) all(u *Usage, c Dir) {
+	if c.V2 {
+		r.v2(u, c.Controllers)
+	}
+	for _, name := range c.Controllers {
+		for _, part := range counters {
+			if part.controller == name && part.v2 == c.V2 {
+				part.read(r, u)
+			}
+		}
+	}
 }
 
 // counters are the readers of each controller's files, by its name in its

@@ -17,14 +17,15 @@ import (
 // counts reads one cgroup's files. What a kernel doesn't have counts 0; the
 // first other error is kept.
 type counts struct {
-	dir string
-	err error
+	dir  string
+	read func(dir, file string) (string, error)
+	err  error
 }
 
 // text is a file, "" if there is none: a kernel may lack it, and PSI may be
 // switched off (EOPNOTSUPP).
 func (r *counts) text(file string) string {
-	s, err := get(r.dir, file)
+	s, err := r.read(r.dir, file)
 	if err != nil && !gone(err) && !errors.Is(err, unix.EOPNOTSUPP) && r.err == nil {
 		r.err = err
 	}
