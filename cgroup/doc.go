@@ -20,10 +20,13 @@
 // words. Setup picks one, checks that the kernel has it, and returns steps;
 // what can't be had is refused there, before anything is made.
 //
+// Update does the same for a container that runs: from the limits that it has and
+// those that it is to have to a Change, steps that can be set back.
+//
 // Only these act or look: Detect; the FS that a Layout looks through; the
 // actions, when package run calls them; and the methods of Dirs, which ask a
-// running container's cgroups (how much, who, was someone killed for memory)
-// and freeze or kill.
+// running container's cgroups (how much, who, was someone killed for memory, tell
+// me when) and freeze or kill.
 //
 // Do not use this package where systemd owns the tree and has to know of each
 // cgroup: it makes folders, and does not talk to systemd. Ask systemd for a
