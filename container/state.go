@@ -210,11 +210,11 @@ func (c *Container) Status() Status {
 	case !c.State.Alive():
 		return Stopped
 	}
-	if _, err := os.Lstat(c.Path(startFIFO)); !errors.Is(err, fs.ErrNotExist) {
-		return Created
-	}
 	if frozen, err := c.State.Cgroups.Frozen(); err == nil && frozen {
 		return Paused
+	}
+	if _, err := os.Lstat(c.Path(startFIFO)); !errors.Is(err, fs.ErrNotExist) {
+		return Created
 	}
 	return Running
 }

@@ -27,7 +27,7 @@ func (inv *invocation) freeze(from container.Status, do func(*container.State) e
 	defer c.Release()
 	s := c.Status()
 	if s != from && (from != container.Running || s != container.Created) {
-		err = fmt.Errorf("it is %s, not %s", s, from)
+		err = fmt.Errorf("container not %s: it is %s", from, s)
 	} else {
 		err = do(c.State)
 	}
