@@ -81,11 +81,16 @@ func (s *scene) option() string {
 	return key.Text + "=" + value.Text
 }
 
-// signal is what has ended the child: the last field of /proc/PID/stat (proc_pid_stat(5)).
+// signal is what has ended the child: the last field of /proc/PID/stat
+// (proc_pid_stat(5)), or what its parent, if that is us, is told of a child
+// that may not be looked at.
 func (s *scene) signal() string {
 	stat := s.host.read(fmt.Sprintf("/proc/%d/stat", s.pid))
 	code, err := strconv.Atoi(stat[strings.LastIndexByte(stat, ' ')+1:])
 	if err != nil || code&0x7f == 0 {
+		code = endedBy(s.pid)
+	}
+	if code&0x7f == 0 {
 		return ""
 	}
 	return unix.SignalName(unix.Signal(code & 0x7f))

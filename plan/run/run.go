@@ -55,6 +55,10 @@ type Options struct {
 	Meanwhile func(pid int) error
 	// Trace has the times of all steps kept.
 	Trace bool
+	// Folder is where the program that sets the child up is put, in a file
+	// without a name, on systems that execute nothing from memory
+	// (vm.memfd_noexec=2). Empty: nowhere, so such a start fails.
+	Folder string
 	// Page is the file for the memory that host and child share, for Resume to
 	// find it. Nil: no file.
 	Page *os.File
@@ -88,7 +92,6 @@ type execution struct {
 	calls []plan.Call
 	env   plan.Env
 	m     *machine
-	link  linker
 	in    int // what the child says, -1 before the clone
 	out   int // what it hears
 	child Child
@@ -243,97 +246,6 @@ func (x *execution) let(i int) error {
 // meets reports whether the child tells the host that its steps before host step i are done.
 func meets(p *plan.Plan, i int) bool {
 	return p.Steps[i].Meet && i > 0 && !p.Steps[i-1].IsHost()
-}
-
-// clone gives birth to the child.
-func (x *execution) clone(i int, a *plan.Clone) error {
-	if errno, ok := x.o.Fail[i]; ok {
-		return x.fault(i, errno)
-	}
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return x.fault(i, err)
-	}
-	x.in, x.out = pair[0], pair[0]
-	defer unix.Close(pair[1])
-	x.env.Handles[plan.Sync] = pair[1]
-	if err := x.prepare(i, a, pair[1]); err != nil {
-		return err
-	}
-	x.m.pidfd = -1 // not a variable of ours: our stack may move before the call
-	args := cloneArgs{flags: unix.CLONE_PIDFD, exitSignal: uint64(unix.SIGCHLD), pidfd: addressOf(&x.m.pidfd)}
-	if !a.Joins() {
-		args.flags |= a.Flags
-		if a.Into != "" {
-			args.flags |= unix.CLONE_INTO_CGROUP
-			args.cgroup = uint64(x.env.Handles[a.Into])
-		}
-	}
-	pid, errno := fork(x.m, &args)
-	runtime.KeepAlive(x)
-	if errno != 0 {
-		return x.fault(i, errno)
-	}
-	x.child.Pid, x.child.Pidfd, x.env.Pid = int(pid), int(x.m.pidfd), int(pid)
-	if a.Joins() {
-		return x.second(i)
-	}
-	return nil
-}
-
-// prepare makes the child's program.
-func (x *execution) prepare(i int, a *plan.Clone, sock int) error {
-	m, err := newMachine(x.o.Page, len(x.p.Steps), len(x.calls))
-	if err != nil {
-		return x.fault(i, err)
-	}
-	x.m = m
-	m.in, m.out = uintptr(sock), uintptr(sock)
-	m.open = !a.Joins()
-	x.link.handles = x.env.Handles
-	if err := x.link.link(m, x.p, x.calls, &x.o); err != nil {
-		return x.fault(i, err)
-	}
-	// The child has a copy of our end of the socket too: it would never hear that we are gone.
-	first := []op{{kind: opCall, nr: unix.SYS_CLOSE, step: uint16(i), call: noCall, arg: [6]uintptr{uintptr(x.in)}}}
-	if !a.Joins() {
-		m.ops = append(first, m.ops...)
-		return nil
-	}
-	for _, j := range a.Join {
-		first = append(first, op{kind: opCall, nr: unix.SYS_SETNS, step: uint16(i), call: noCall,
-			arg: [6]uintptr{uintptr(x.env.Handles[j.Handle]), uintptr(plan.NamespaceFlag(j.Kind))}})
-	}
-	if e := a.Enter; e != nil {
-		first = append(first, op{kind: opCall, nr: unix.SYS_SETNS, step: uint16(i), call: noCall,
-			arg: [6]uintptr{uintptr(x.env.Handles[e.Pidfd]), uintptr(e.Flags)}})
-	}
-	m.args = cloneArgs{flags: a.Flags | unix.CLONE_PARENT} // the signal at its end is the first process's (clone(2), CLONE_PARENT)
-	if a.Into != "" {
-		m.args.flags |= unix.CLONE_INTO_CGROUP
-		m.args.cgroup = uint64(x.env.Handles[a.Into])
-	}
-	m.ops = append(append(first, op{kind: opFork, step: uint16(i), call: noCall}), m.ops...)
-	return nil
-}
-
-// second takes over from the process that has joined namespaces: the child is
-// its sibling.
-func (x *execution) second(i int) error {
-	if err := x.hear('p'); err != nil {
-		return err
-	}
-	unix.Close(x.child.Pidfd)
-	wait(x.child.Pid)
-	x.child.Pid = int(x.m.page.pid)
-	x.env.Pid = x.child.Pid
-	fd, err := unix.PidfdOpen(x.child.Pid, 0)
-	if err != nil {
-		return x.fault(i, err)
-	}
-	unix.CloseOnExec(fd)
-	x.child.Pidfd = fd
-	return nil
 }
 
 // await waits for the exec, if it has not been yet.
