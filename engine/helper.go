@@ -81,6 +81,11 @@ func (e *Engine) asRoot(in []byte, args ...string) ([]byte, error) {
 		return nil, err
 	}
 	defer answer.Close()
+	self, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return nil, err
+	}
+	defer self.Close()
 	p := &plan.Plan{Title: "helper"}
 	p.Add("files of many users are one user's, in a user namespace", &plan.Clone{Flags: unix.CLONE_NEWUSER})
 	p.Append(spec.MapIDs(e.maps.uid, e.maps.gid)...)
@@ -88,10 +93,13 @@ func (e *Engine) asRoot(in []byte, args ...string) ([]byte, error) {
 	p.Add("request and answer", &plan.Stdio{Handles: [3]string{"request", "answer"}})
 	p.Add("it ends with us", &plan.DieWith{})
 	p.Add("no other descriptor", &plan.CloseOthers{From: 3})
-	p.Add("this program again", &plan.Exec{Paths: []string{"/proc/self/exe"}, Args: append([]string{"vitro", HelperVerb}, args...), Env: os.Environ()})
+	p.Add("this program again", &plan.Exec{File: "self", Args: append([]string{"vitro", HelperVerb}, args...), Env: os.Environ()})
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	child, err := run.Start(p, run.Options{Handles: map[string]int{"request": int(request.Fd()), "answer": int(answer.Fd())}})
+	child, err := run.Start(p, run.Options{
+		Folder:  e.Dir,
+		Handles: map[string]int{"request": int(request.Fd()), "answer": int(answer.Fd()), "self": int(self.Fd())},
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -63,6 +63,7 @@ func catalogue() []Child {
 		&Lookup{Exec{Paths: []string{"/bin/prog", "/usr/bin/prog"}, Args: []string{"prog", "a"}}},
 		&Await{In: "exec.fifo", Out: "started"},
 		&CloseOthers{From: 3},
+		&Exec{File: "self", Args: []string{"prog"}},
 		&Exec{Paths: []string{"/bin/prog", "/usr/bin/prog"}, Args: []string{"prog", "a b", "it's"}, Env: []string{"PATH=/bin", "A=b c"}, Cwd: "/srv"},
 	}
 }

@@ -343,8 +343,12 @@ type DieWith struct{}
 func (a *DieWith) Verb() string    { return "die-with-parent" }
 func (a *DieWith) Line() string    { return "prctl PR_SET_PDEATHSIG SIGKILL" }
 func (a *DieWith) Shell(s *Script) { s.Privs("--pdeathsig KILL") }
+
+// Lower asks too whether that process is still there: the kernel sends no
+// signal for one that has ended before. To nobody, nothing can be written (EPIPE).
 func (a *DieWith) Lower(asm *Asm) {
 	asm.Do(SysPrctl, Num(unix.PR_SET_PDEATHSIG, "PR_SET_PDEATHSIG"), Num(uint64(unix.SIGKILL), "SIGKILL"), Int(0), Int(0), Int(0))
+	asm.Do(SysWrite, asm.Use(Sync), Str("i"), Int(1))
 }
 
 // Nofile lowers the child's own limit on descriptors, when the set-up, which
@@ -429,6 +433,8 @@ type Exec struct {
 	Args  []string `json:"args"`
 	Env   []string `json:"env"`
 	Cwd   string   `json:"cwd"`
+	// File is the handle of the program, in place of paths, where the host has it open.
+	File string `json:"file,omitempty"`
 }
 
 func (a *Exec) Verb() string    { return "exec" }
@@ -440,6 +446,9 @@ func (a *Exec) Shell(s *Script) { s.Exec(a.Cwd, a.Args, a.Env) }
 func (a *Exec) Lower(asm *Asm) {
 	argv, env := Strs(a.Args), Strs(a.Env)
 	env.Text = "[environment]"
+	if a.File != "" {
+		asm.Do(SysExecveat, asm.Use(a.File), Str(""), argv, env, Num(unix.AT_EMPTY_PATH, "AT_EMPTY_PATH"))
+	}
 	for i, p := range a.Paths {
 		asm.Do(SysExecve, Str(p), argv, env)
 		if i < len(a.Paths)-1 {

@@ -55,7 +55,7 @@ func (x *execution) prepare(i int, a *plan.Clone, sock int) (*newborn, error) {
 	if err := l.link(x.p, x.calls, &x.o); err != nil {
 		return nil, err
 	}
-	m, err := newMachine(x.o.Page, len(x.p.Steps), len(x.calls), l.regs)
+	m, err := newMachine(&x.o, len(x.p.Steps), len(x.calls), l.regs)
 	if err != nil {
 		return nil, err
 	}

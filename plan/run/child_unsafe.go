@@ -168,14 +168,14 @@ type machine struct {
 	step0, call0 int
 }
 
-// newMachine makes the memory, in a file if there is one.
-func newMachine(file *os.File, steps, calls, regs int) (*machine, error) {
+// newMachine makes the memory, in a file if there is one for it.
+func newMachine(o *Options, steps, calls, regs int) (*machine, error) {
 	size := pageSize(steps, calls, regs)
 	fd, err := -1, error(nil)
-	if file != nil {
-		fd, err = unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 3)
-	} else {
-		fd, err = memfd(0, unix.MFD_NOEXEC_SEAL)
+	if o.Page != nil {
+		fd, err = unix.FcntlInt(o.Page.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	} else if fd, err = memfd(0, unix.MFD_NOEXEC_SEAL); err != nil && o.Folder != "" {
+		fd, err = unnamed(o.Folder, 0o600)
 	}
 	if err != nil {
 		return nil, err

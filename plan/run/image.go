@@ -117,7 +117,7 @@ func inFolder(folder string, pieces [][]byte) (int, error) {
 	if folder == "" {
 		return -1, errNoFolder
 	}
-	w, err := unix.Open(folder, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o555)
+	w, err := unnamed(folder, 0o555)
 	if err != nil {
 		return -1, err
 	}
@@ -127,6 +127,11 @@ func inFolder(folder string, pieces [][]byte) (int, error) {
 	}
 	// what is open for writing is not executed (ETXTBSY)
 	return unix.Open(fmt.Sprintf("/proc/self/fd/%d", w), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+}
+
+// unnamed makes a file without a name in a folder.
+func unnamed(folder string, mode uint32) (int, error) {
+	return unix.Open(folder, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, mode)
 }
 
 // memfd makes a file in memory. The second flag says whether it may ever be

@@ -31,7 +31,7 @@ type imageRun struct {
 // runImage executes the instructions that a linker has. Its socket is descriptor 3.
 func runImage(t *testing.T, l *linker, steps, calls int) *imageRun {
 	t.Helper()
-	m, err := newMachine(nil, steps, calls, l.regs)
+	m, err := newMachine(&Options{}, steps, calls, l.regs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func TestImage(t *testing.T) {
 	if err := l.link(p, p.Lower(), &Options{}); err != nil {
 		t.Fatal(err)
 	}
-	m, err := newMachine(nil, 3, 3, l.regs)
+	m, err := newMachine(&Options{}, 3, 3, l.regs)
 	if err != nil {
 		t.Fatal(err)
 	}
