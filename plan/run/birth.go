@@ -26,12 +26,16 @@ func (x *execution) clone(i int, a *plan.Clone) error {
 	defer unix.Close(pair[1])
 	x.env.Handles[plan.Sync] = pair[1]
 	s, err := x.prepare(i, a, pair[1])
-	if err != nil {
-		return x.fault(i, err)
+	if err == nil {
+		defer x.m.closeFile()
+		err = x.bear(s)
 	}
-	defer x.m.closeFile()
-	if err := x.bear(i, s); err != nil {
-		return err
+	if err != nil {
+		f := x.fault(i, err)
+		if refused := (*notExecuted)(nil); errors.As(err, &refused) {
+			f.Cause, f.Remedy = refused.because(), refused.Hint()
+		}
+		return f
 	}
 	if a.Joins() {
 		return x.second(i)
@@ -193,24 +197,22 @@ func (s *newborn) passes(l *linker, step, page int) {
 }
 
 // bear makes the child, from the first store that its image can be executed from.
-func (x *execution) bear(i int, s *newborn) error {
+func (x *execution) bear(s *newborn) error {
 	refused := new(notExecuted)
 	for _, st := range stores {
 		err := x.bearFrom(st, s)
-		if errno := (*notBorn)(nil); errors.As(err, &errno) {
-			return x.fault(i, errno.errno)
-		}
 		if err == nil {
 			return nil
 		}
-		refused.errs = append(refused.errs, fmt.Errorf("from %s: %w", st.name, err))
+		if born := (*notBorn)(nil); errors.As(err, &born) {
+			return born.errno
+		}
+		refused.errs = append(refused.errs, fmt.Errorf("from a %s: %w", st.name, err))
 	}
-	f := x.fault(i, refused)
-	f.Cause, f.Remedy = refused.because(), refused.Hint()
-	return f
+	return refused
 }
 
-// notBorn: the fault is not the image's.
+// notBorn: there is no child, and the image is not to blame.
 type notBorn struct{ errno unix.Errno }
 
 func (e *notBorn) Error() string { return e.errno.Error() }

@@ -3,6 +3,7 @@
 package run
 
 import (
+	"fmt"
 	"os"
 	"syscall"
 	"unsafe"
@@ -178,7 +179,7 @@ func newMachine(o *Options, steps, calls, regs int) (*machine, error) {
 		fd, err = unnamed(o.Folder, 0o600)
 	}
 	if err != nil {
-		return nil, err
+		return nil, &notExecuted{[]error{fmt.Errorf("share memory with it: %w", err)}}
 	}
 	m, err := mapMachine(fd, size, true)
 	if err != nil {

@@ -89,7 +89,7 @@ type store struct {
 }
 
 // stores are tried in turn, until the image can be executed from one.
-var stores = [...]store{{"memory", inMemory}, {"folder", inFolder}}
+var stores = [...]store{{"file in memory", inMemory}, {"file in a folder", inFolder}}
 
 var errNoFolder = errors.New("no folder for it is named")
 
@@ -161,7 +161,13 @@ func writeAll(fd int, pieces [][]byte) error {
 type notExecuted struct{ errs []error }
 
 func (e *notExecuted) Error() string {
-	return fmt.Sprintf("execute the program that sets the child up: %v", errors.Join(e.errs...))
+	text := "execute the program that sets the child up"
+	sep := ": "
+	for _, err := range e.errs {
+		text += sep + err.Error()
+		sep = "; "
+	}
+	return text
 }
 
 func (e *notExecuted) Unwrap() []error { return e.errs }
