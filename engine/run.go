@@ -330,7 +330,7 @@ func (p *Prepared) run(h Hooks) (exit monitor.Exit, err error) {
 		return exit, err
 	}
 	job := monitor.Job{Plan: p.Plan, Cgroups: p.Cgroups, Streams: p.streams}
-	job.Options.Undo = c.List
+	job.Options.Undo, job.Options.Folder = c.List, c.Dir
 	job.Options.Meanwhile = c.Saver(container.State{Created: time.Now(), Cgroups: p.Cgroups})
 	job.Options.Trace = h.Trace
 	if h.Before != nil {

@@ -77,7 +77,7 @@ func (inv *invocation) exec(c *container.Container) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	o := run.Options{Handles: map[string]int{hook.Container: pidfd}, Console: inv.sendConsole(), Listener: inv.sendListener(c.ID, b)}
+	o := run.Options{Folder: c.Dir, Handles: map[string]int{hook.Container: pidfd}, Console: inv.sendConsole(), Listener: inv.sendListener(c.ID, b)}
 	if !detach {
 		return inv.execForeground(p, streams, o)
 	}
