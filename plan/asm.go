@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strings"
 
@@ -63,16 +64,20 @@ const (
 	Handle           // a descriptor that the host has opened
 )
 
-// Form says how a number is printed.
+// Form says how a number, or a block of memory, is printed.
 type Form uint8
 
-// The forms of numbers.
+// The forms of numbers and of memory.
 const (
 	Decimal Form = iota
 	Octal
 	Namespaces // CLONE_NEW*
 	Attributes // MOUNT_ATTR_*
 	Capability
+
+	MountAttr // of bytes: struct mount_attr
+	Pair64    // of bytes: two numbers, as struct rlimit64
+	Pair16    // of bytes: two numbers, as the beginning of struct winsize
 )
 
 // AtFDCWD is the descriptor that stands for the working directory.
@@ -95,6 +100,9 @@ func Buf(b []byte, text string, rel ...Reloc) Arg {
 	return Arg{Kind: Bytes, Text: text, Mem: &Mem{Data: b, Rel: rel}}
 }
 
+// Of is a pointer to bytes that are printed in a form.
+func (f Form) Of(b []byte) Arg { return Arg{Kind: Bytes, Form: f, Mem: &Mem{Data: b}} }
+
 // Strs is a pointer to a null-terminated array of strings.
 func Strs(ss []string) Arg {
 	m := &Mem{Ptrs: make([]Arg, len(ss))}
@@ -111,29 +119,51 @@ type Asm struct {
 
 	step    int
 	regs    int
-	names   map[string]int
+	names   []binding
 	untimed bool
+}
+
+// binding is a name for the result of a call.
+type binding struct {
+	name string
+	reg  int
 }
 
 // Lower returns the calls of all child steps of p, the steps' indexes in them.
 func (p *Plan) Lower() []Call {
-	a := &Asm{names: make(map[string]int)}
-	a.Calls = make([]Call, 0, 4*len(p.Steps))
-	for i, s := range p.Steps {
-		if c, ok := s.Action.(Child); ok {
-			a.step = i
-			c.Lower(a)
-		}
+	a := &Asm{Calls: make([]Call, 0, 6*len(p.Steps))}
+	for i := range p.Steps {
+		a.lower(p, i)
 	}
 	return a.Calls
 }
 
+// Step returns the calls of step i of p. They are good until the next Step:
+// whoever goes through a plan once has its calls in a memory that is small. The
+// steps are to be lowered in order, and each of them, since later ones may use
+// what earlier ones have named.
+func (a *Asm) Step(p *Plan, i int) []Call {
+	if a.Calls == nil {
+		a.Calls = make([]Call, 0, 48) // the bounding set has most
+	}
+	a.Calls = a.Calls[:0]
+	a.lower(p, i)
+	return a.Calls
+}
+
+func (a *Asm) lower(p *Plan, i int) {
+	if c, ok := p.Steps[i].Action.(Child); ok {
+		a.step = i
+		c.Lower(a)
+	}
+}
+
 // Do adds a call and returns its place, for And and As to refine.
 func (a *Asm) Do(sys Sys, args ...Arg) *Call {
-	c := Call{Step: a.step, Sys: sys, Untimed: a.untimed}
+	a.Calls = append(a.Calls, Call{Step: a.step, Sys: sys, Untimed: a.untimed})
+	c := a.Last()
 	copy(c.Args[:], args)
-	a.Calls = append(a.Calls, c)
-	return &a.Calls[len(a.Calls)-1]
+	return c
 }
 
 // Get adds a call whose result is kept, and returns the argument that stands
@@ -151,13 +181,15 @@ func (a *Asm) Last() *Call { return &a.Calls[len(a.Calls)-1] }
 func (a *Asm) Len() int { return len(a.Calls) }
 
 // As binds a name to the result of a call, for later steps.
-func (a *Asm) As(name string, r Arg) { a.names[name] = int(r.Num) }
+func (a *Asm) As(name string, r Arg) { a.names = append(a.names, binding{name, int(r.Num)}) }
 
 // Use is the argument for a handle: the result of an earlier step of the
 // child, or else a descriptor that the host opened.
 func (a *Asm) Use(name string) Arg {
-	if r, ok := a.names[name]; ok {
-		return Arg{Kind: Register, Num: uint64(r), Text: name}
+	for i := len(a.names) - 1; i >= 0; i-- {
+		if a.names[i].name == name {
+			return Arg{Kind: Register, Num: uint64(a.names[i].reg), Text: name}
+		}
 	}
 	return Arg{Kind: Handle, Text: name}
 }
@@ -167,6 +199,9 @@ func (a *Asm) Allow(errs ...unix.Errno) { c := a.Last(); c.Allow = append(c.Allo
 
 // Untimed: from here on the child reads no clock.
 func (a *Asm) Untimed() { a.untimed = true }
+
+// Filtered reports whether what comes next is Untimed.
+func (a *Asm) Filtered() bool { return a.untimed }
 
 // String shows the call as strace(1) would, with what becomes of its result
 // and the errors that are no failure.
@@ -224,7 +259,7 @@ func (a Arg) String() string {
 		}
 	case Bytes:
 		if a.Text == "" {
-			return fmt.Sprintf("[%d bytes]", len(a.Mem.Data))
+			return a.memory()
 		}
 	}
 	return a.Text
@@ -245,4 +280,18 @@ func (a Arg) number() string {
 		return "CAP_" + CapName(int(a.Num))
 	}
 	return fmt.Sprint(int64(a.Num))
+}
+
+// memory shows the bytes of an argument.
+func (a Arg) memory() string {
+	b, ne := a.Mem.Data, binary.NativeEndian
+	switch a.Form {
+	case MountAttr:
+		return mountAttr(b)
+	case Pair64:
+		return fmt.Sprintf("{%d, %d}", ne.Uint64(b), ne.Uint64(b[8:]))
+	case Pair16:
+		return fmt.Sprintf("{%d, %d}", ne.Uint16(b), ne.Uint16(b[2:]))
+	}
+	return fmt.Sprintf("[%d bytes]", len(b))
 }

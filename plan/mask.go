@@ -4,6 +4,7 @@ package plan
 
 import (
 	"fmt"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,9 +23,11 @@ func (a *MaskSource) Line() string {
 func (a *MaskSource) Shell(s *Script) {}
 func (a *MaskSource) Lower(asm *Asm) {
 	for i := range a.Count {
-		asm.As(fmt.Sprintf("mask%d", i), openTree(asm, AtFDCWD, "/dev/null", false))
+		asm.As(maskHandle(i), openTree(asm, AtFDCWD, "/dev/null", false))
 	}
 }
+
+func maskHandle(n int) string { return "mask" + strconv.Itoa(n) }
 
 // Mask hides a file behind /dev/null, a folder behind an empty one. A path
 // that isn't there is no error.
@@ -53,7 +56,7 @@ func (a *Mask) Lower(asm *Asm) {
 	moveMount(asm, tmp, dir, "")
 	asm.Last().SkipOK = 1
 	asm.Calls[isDir-1].SkipErr = asm.Len() - isDir
-	moveMount(asm, asm.Use(fmt.Sprintf("mask%d", a.Number)), at, "")
+	moveMount(asm, asm.Use(maskHandle(a.Number)), at, "")
 	asm.Calls[start-1].SkipErr = asm.Len() - start
 }
 

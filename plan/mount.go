@@ -253,25 +253,20 @@ func setAttr(asm *Asm, fd Arg, set, clear Attr, share uintptr, recursive bool) {
 	if recursive {
 		flags, ftext = flags|unix.AT_RECURSIVE, ftext+"|AT_RECURSIVE"
 	}
-	asm.Do(SysMountSetattr, fd, Str(""), Num(flags, ftext), attrArg(b, set, clear, share), Int(len(b)))
+	asm.Do(SysMountSetattr, fd, Str(""), Num(flags, ftext), MountAttr.Of(b), Int(len(b)))
 }
 
-// attrArg is struct mount_attr. Most attributes stand alone, and have no text to make.
-func attrArg(b []byte, set, clear Attr, share uintptr) Arg {
-	switch {
-	case set == unix.MOUNT_ATTR_RDONLY && clear == 0 && share == 0:
-		return Buf(b, "{set=MOUNT_ATTR_RDONLY}")
-	case set == 0 && clear == 0 && share == unix.MS_PRIVATE:
-		return Buf(b, "{set=0, propagation=private}")
-	}
-	text := "{set=" + set.kernel()
-	if clear != 0 {
+// mountAttr shows a struct mount_attr.
+func mountAttr(b []byte) string {
+	ne := binary.NativeEndian
+	text := "{set=" + Attr(ne.Uint64(b)).kernel()
+	if clear := Attr(ne.Uint64(b[8:])); clear != 0 {
 		text += ", clear=" + clear.kernel()
 	}
-	if share != 0 {
+	if share := uintptr(ne.Uint64(b[16:])); share != 0 {
 		text += ", propagation=" + (&Propagation{share}).word()
 	}
-	return Buf(b, text+"}")
+	return text + "}"
 }
 
 // Overlay makes an overlay of layers, attached to nothing yet.
@@ -308,6 +303,9 @@ func (a *Overlay) Data() string {
 
 // overlayEscape guards what separates options and layers in overlay's data.
 func overlayEscape(p string) string {
+	if !strings.ContainsAny(p, `\:,`) {
+		return p
+	}
 	return strings.NewReplacer(`\`, `\\`, ":", `\:`, ",", `\,`).Replace(p)
 }
 

@@ -134,7 +134,7 @@ func (a *Console) Lower(asm *Asm) {
 		ws := make([]byte, 8) // struct winsize
 		binary.NativeEndian.PutUint16(ws[0:], a.Rows)
 		binary.NativeEndian.PutUint16(ws[2:], a.Cols)
-		asm.Do(SysIoctl, master, Num(unix.TIOCSWINSZ, "TIOCSWINSZ"), Buf(ws, fmt.Sprintf("{%d, %d}", a.Rows, a.Cols)))
+		asm.Do(SysIoctl, master, Num(unix.TIOCSWINSZ, "TIOCSWINSZ"), Pair16.Of(ws))
 	}
 	if a.UID != 0 {
 		asm.Do(SysFchownat, slave, Str(""), Int(int(a.UID)), Num(0xffffffff, "-1"), Num(unix.AT_EMPTY_PATH, "AT_EMPTY_PATH"))
@@ -365,7 +365,7 @@ func (a *Nofile) Lower(asm *Asm) {
 	b := make([]byte, 16) // struct rlimit64: soft, hard
 	binary.NativeEndian.PutUint64(b[0:], a.Soft)
 	binary.NativeEndian.PutUint64(b[8:], a.Hard)
-	asm.Do(SysPrlimit64, Int(0), Num(unix.RLIMIT_NOFILE, "RLIMIT_NOFILE"), Buf(b, fmt.Sprintf("{%d, %d}", a.Soft, a.Hard)), Num(0, "NULL"))
+	asm.Do(SysPrlimit64, Int(0), Num(unix.RLIMIT_NOFILE, "RLIMIT_NOFILE"), Pair64.Of(b), Num(0, "NULL"))
 }
 
 // CloseOthers closes, at the exec, every descriptor that is not the container's to have.

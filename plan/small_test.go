@@ -105,7 +105,7 @@ func TestNamespaceFlag(t *testing.T) {
 // TestOptionsSize: what is asked for before the mount is what mount(2) gets.
 func TestOptionsSize(t *testing.T) {
 	o := &Overlay{Layers: []string{"/a", "/b:c"}, Upper: "/u", Work: "/w", At: "/at", Options: []string{"userxattr"}}
-	a := &Asm{names: map[string]int{}}
+	a := new(Asm)
 	o.Lower(a)
 	if got := len(a.Calls[0].Args[4].Text) + 1; got != o.OptionsSize() {
 		t.Errorf("mount(2) gets %d bytes; OptionsSize says %d", got, o.OptionsSize())

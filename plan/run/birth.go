@@ -54,12 +54,12 @@ type newborn struct {
 // prepare makes the child's program.
 func (x *execution) prepare(i int, a *plan.Clone, sock int) (*newborn, error) {
 	s := &newborn{delivery: newDelivery()}
-	l := newLinker(x.env.Handles, x.calls, x.p)
+	l := newLinker(x.env.Handles, x.p)
 	l.hidden = a.Joins()
-	if err := l.link(x.p, x.calls, &x.o); err != nil {
+	if err := l.link(x.p, &x.o); err != nil {
 		return nil, err
 	}
-	m, err := newMachine(&x.o, len(x.p.Steps), len(x.calls), l.regs)
+	m, err := newMachine(&x.o, len(x.p.Steps), l.calls, l.regs)
 	if err != nil {
 		return nil, err
 	}

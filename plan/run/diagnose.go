@@ -63,7 +63,7 @@ func (f *Fault) diagnose(x *execution) {
 	}
 	if x.m != nil && !f.Step.IsHost() {
 		s.tried = x.errnos(f.Index)
-		s.call = failedCall(x.calls, f)
+		s.call = failedCall(x.lowered(), f)
 	}
 	s.explain()
 }

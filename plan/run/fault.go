@@ -53,18 +53,28 @@ func (x *execution) fault(i int, err error) *Fault {
 func (x *execution) childFault() *Fault {
 	i, n := x.m.index(x.m.page.step), x.m.call()
 	f := &Fault{Step: x.p.Steps[i], Index: i, Of: len(x.p.Steps), Err: unix.Errno(x.m.page.errno)}
-	if n >= 0 && n < len(x.calls) && x.calls[n].Step == i {
-		f.Call = x.calls[n].Text()
+	if calls := x.lowered(); n >= 0 && n < len(calls) && calls[n].Step == i {
+		f.Call = calls[n].Text()
 	}
 	f.diagnose(x)
 	return f
 }
 
+// lowered are the calls of the plan. The linker has had them step by step, and
+// keeps none: they are needed as a whole to say what has failed.
+func (x *execution) lowered() []plan.Call {
+	if x.calls == nil {
+		x.calls = x.p.Lower()
+	}
+	return x.calls
+}
+
 // errnos are the errors of all calls of a step: of the paths that the exec has tried.
 func (x *execution) errnos(step int) []unix.Errno {
 	var errs []unix.Errno
-	for k := range x.calls {
-		if x.calls[k].Step == step {
+	calls := x.lowered()
+	for k := range calls {
+		if calls[k].Step == step {
 			errs = append(errs, x.m.errnoOf(k))
 		}
 	}

@@ -21,6 +21,7 @@ type linker struct {
 	data    []byte // lies at dataAt
 	arrays  []array
 	fds     []int32 // the descriptors that the program uses, in order, each once
+	calls   int     // how many of the plan's there are
 	regs    int     // how many registers: numbers from 1, and the unused 0
 	timed   bool
 	hidden  bool // the child is undumpable from the beginning
@@ -28,8 +29,8 @@ type linker struct {
 	resumeStep, resumeCall int // the first ones after plan.Await
 }
 
-func newLinker(handles map[string]int, calls []plan.Call, p *plan.Plan) *linker {
-	return &linker{handles: handles, ops: make([]op, 0, len(calls)+len(p.Steps)), data: make([]byte, 0, 16*len(calls))}
+func newLinker(handles map[string]int, p *plan.Plan) *linker {
+	return &linker{handles: handles, ops: make([]op, 0, 8*len(p.Steps)), data: make([]byte, 0, 128*len(p.Steps))}
 }
 
 // array is a list of strings that has been put into the image: the argv and
@@ -50,52 +51,66 @@ func (e *tooLarge) Error() string {
 	return fmt.Sprintf("%d %s are too many: at most %d", e.n, e.what, noCall-1)
 }
 
-// link makes the instructions of a plan's calls, behind those that begin the program.
+// link makes the instructions of a plan, behind those that begin the program.
 //
 // The child waits for the host wherever host steps stand before its own; in
 // strict mode before each step, and tells the host after each.
-func (l *linker) link(p *plan.Plan, calls []plan.Call, o *Options) error {
-	for _, limit := range []tooLarge{{"steps", len(p.Steps)}, {"calls", len(calls)}} {
-		if limit.n >= noCall {
-			return &limit
-		}
+//
+// When no step of the host's is left, which may reach the child by /proc/PID,
+// the child makes itself undumpable: no other process of its user can look at
+// it any more. That is before a filter, which might forbid it.
+func (l *linker) link(p *plan.Plan, o *Options) error {
+	if len(p.Steps) >= noCall {
+		return &tooLarge{"steps", len(p.Steps)}
 	}
-	born, next := p.Born(), 0
-	strict := o.strict()
 	l.timed = o.Trace
-	hide := l.hideAt(p, calls, strict)
+	born, strict := p.Born(), o.strict()
+	asm := new(plan.Asm)
+	hide, hideStep := -1, 0
 	for i := born + 1; i < len(p.Steps); i++ {
 		if p.Steps[i].IsHost() {
 			continue
 		}
-		quiet := next < len(calls) && calls[next].Untimed
-		if strict || p.Steps[i-1].IsHost() {
+		quiet, waits := asm.Filtered(), strict || p.Steps[i-1].IsHost()
+		if waits {
 			l.add(op{kind: opWait, step: uint16(max(i-1, born)), filtered: quiet})
 		}
-		if i == hide {
-			l.call(i, unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0).timed = l.timed
+		if (waits || hide < 0) && !quiet {
+			hide, hideStep = len(l.ops), i
 		}
 		if errno, ok := o.Fail[i]; ok {
 			l.add(op{kind: opFail, step: uint16(i), filtered: quiet, timed: l.timed && !quiet, arg: [6]uint64{uint64(errno)}})
 		}
-		for ; next < len(calls) && calls[next].Step == i; next++ {
-			if err := l.instruction(&calls[next], next); err != nil {
+		calls := asm.Step(p, i)
+		for k := range calls {
+			if err := l.instruction(&calls[k]); err != nil {
 				return err
 			}
 		}
-		if err := l.stepEnd(p, i, next, strict, quiet); err != nil {
+		if err := l.stepEnd(p, i, strict, quiet); err != nil {
 			return err
 		}
 	}
-	if l.regs++; l.regs >= noCall {
-		return &tooLarge{"registers", l.regs}
+	if hide >= 0 && !l.hidden {
+		l.ops = slices.Insert(l.ops, hide, op{nr: unix.SYS_PRCTL, arg: [6]uint64{unix.PR_SET_DUMPABLE, 0}, step: uint16(hideStep), call: noCall, timed: l.timed})
+	}
+	l.regs++
+	return l.fits()
+}
+
+// fits reports whether there are numbers enough for what the plan uses.
+func (l *linker) fits() error {
+	for _, limit := range []tooLarge{{"calls", l.calls}, {"registers", l.regs}} {
+		if limit.n >= noCall {
+			return &limit
+		}
 	}
 	return nil
 }
 
 // stepEnd adds what the child does after the calls of step i: it waits to be
 // started, or tells the host.
-func (l *linker) stepEnd(p *plan.Plan, i, next int, strict, quiet bool) error {
+func (l *linker) stepEnd(p *plan.Plan, i int, strict, quiet bool) error {
 	a, waits := p.Steps[i].Action.(*plan.Await)
 	switch {
 	case waits:
@@ -107,7 +122,7 @@ func (l *linker) stepEnd(p *plan.Plan, i, next int, strict, quiet bool) error {
 		if err != nil {
 			return err
 		}
-		l.resumeStep, l.resumeCall = i+1, next
+		l.resumeStep, l.resumeCall = i+1, l.calls
 		l.add(op{kind: opAwait, step: uint16(i), filtered: quiet, arg: [6]uint64{in, out}})
 		if i+1 < len(p.Steps) && !p.Steps[i+1].IsHost() && !strict { // else the next step brings its own
 			l.add(op{kind: opWait, step: uint16(i), filtered: quiet})
@@ -116,27 +131,6 @@ func (l *linker) stepEnd(p *plan.Plan, i, next int, strict, quiet bool) error {
 		l.add(op{kind: opDone, step: uint16(i), filtered: quiet})
 	}
 	return nil
-}
-
-// hideAt is the step before which the child makes itself undumpable: no other
-// process of its user may look at it any more. That is the first step after
-// all of the host, which reaches the child by /proc/PID; and before a filter
-// that might forbid it.
-func (l *linker) hideAt(p *plan.Plan, calls []plan.Call, strict bool) int {
-	hide := -1
-	if l.hidden {
-		return hide
-	}
-	for k := range calls {
-		i := calls[k].Step
-		if calls[k].Untimed {
-			break
-		}
-		if hide < 0 || strict || i != hide && p.Steps[i-1].IsHost() {
-			hide = i
-		}
-	}
-	return hide
 }
 
 // add adds an instruction that is none of the plan's calls.
@@ -153,12 +147,13 @@ func (l *linker) call(step int, nr uint16, args ...uint64) *op {
 	return &l.ops[len(l.ops)-1]
 }
 
-// instruction adds call n of the plan.
-func (l *linker) instruction(c *plan.Call, n int) error {
+// instruction adds a call of the plan.
+func (l *linker) instruction(c *plan.Call) error {
 	l.ops = append(l.ops, op{
-		nr: uint16(c.Sys.Nr()), out: uint16(c.Out), step: uint16(c.Step), call: uint16(n),
+		nr: uint16(c.Sys.Nr()), out: uint16(c.Out), step: uint16(c.Step), call: uint16(l.calls),
 		skipErr: uint16(c.SkipErr), skipOK: uint16(c.SkipOK), timed: l.timed && !c.Untimed, filtered: c.Untimed,
 	})
+	l.calls++
 	l.regs = max(l.regs, c.Out)
 	o := &l.ops[len(l.ops)-1]
 	for i := range c.Args {

@@ -89,7 +89,7 @@ type Child struct {
 type execution struct {
 	p     *plan.Plan
 	o     Options
-	calls []plan.Call
+	calls []plan.Call // see lowered
 	env   plan.Env
 	m     *machine
 	in    int // what the child says, -1 before the clone
@@ -109,7 +109,7 @@ type execution struct {
 // If a step fails, the error is a *Fault; the child is gone then, and the
 // caller is to have the undo list undone.
 func Start(p *plan.Plan, o Options) (*Child, error) {
-	x := &execution{p: p, o: o, calls: p.Lower(), in: -1, out: -1, born: p.Born(), last: p.Last()}
+	x := &execution{p: p, o: o, in: -1, out: -1, born: p.Born(), last: p.Last()}
 	x.child.Pidfd = -1
 	x.env.Handles = make(map[string]int)
 	for name, fd := range o.Handles {

@@ -187,8 +187,8 @@ func TestImage(t *testing.T) {
 	p.Add("", pointers{})
 	env := []string{"A=b"}
 	p.Add("", &plan.Exec{Paths: []string{"/bin/a", "/bin/b"}, Args: []string{"a", ""}, Env: env})
-	l := newLinker(nil, p.Lower(), p)
-	if err := l.link(p, p.Lower(), &Options{}); err != nil {
+	l := newLinker(nil, p)
+	if err := l.link(p, &Options{}); err != nil {
 		t.Fatal(err)
 	}
 	m, err := newMachine(&Options{}, 3, 3, l.regs)
@@ -241,7 +241,7 @@ func TestTooLarge(t *testing.T) {
 	for range noCall {
 		p.Add("", &plan.Umask{})
 	}
-	err := newLinker(nil, nil, p).link(p, nil, &Options{})
+	err := newLinker(nil, p).link(p, &Options{})
 	if err == nil || err.Error() != "65536 steps are too many: at most 65534" {
 		t.Errorf("%v", err)
 	}
