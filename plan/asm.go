@@ -58,7 +58,7 @@ const (
 	None     ArgKind = iota
 	Number           // a constant
 	String           // a pointer to a string, ended by a NUL
-	Bytes            // a pointer to bytes made before the fork
+	Bytes            // a pointer to bytes that the linker puts into the program
 	Pointers         // a pointer to pointers (argv, envp)
 	Register         // the result of an earlier call
 	Handle           // a descriptor that the host has opened

@@ -15,8 +15,8 @@
 //   - A step is an action with its place in the list and the reason for it.
 //   - A host action is done by the caller's process, in Go, and knows its inverse.
 //   - A child action is done by the process that becomes the container. It is
-//     lowered to calls: system calls as data, since the child is a fork of a
-//     many-threaded Go program and may run nothing but system calls.
+//     lowered to calls: system calls as data, which package run links into the
+//     program that the child executes until it is the container's.
 //   - The clone is the action in between: the child's birth.
 //   - A handle is a descriptor by name: what one action leaves for a later one.
 //
@@ -66,7 +66,7 @@ type Host interface {
 	Undo() Host
 }
 
-// A Child action is done by the forked child.
+// A Child action is done by the child.
 type Child interface {
 	Action
 	// Lower adds the system calls that do it.

@@ -10,7 +10,7 @@ import (
 
 // Bytes returns the program as the kernel wants it in memory: an array of
 // struct sock_filter in native byte order (little-endian on every supported
-// machine), for the raw call of a forked child.
+// machine), for the raw call of a plan.
 func (f *Filter) Bytes() []byte {
 	b := make([]byte, 0, 8*len(f.Prog))
 	for _, in := range f.Prog {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package run executes plans: host steps in Go, child steps as raw system
-// calls in a forked child.
+// calls of a sealed program that the child executes (see sealed.go).
 //
 // Start goes through the list once. Before a host step that can be taken back,
 // its inverse is written to the container's folder (see Undo); at the clone the
@@ -10,7 +10,7 @@
 //
 //	host                      child
 //	----                      -----
-//	clone3            ──────▶ born
+//	clone3            ──────▶ born; executes the sealed program
 //	host steps, while         waits
 //	  'g'             ──────▶ goes on: child steps
 //	                  ◀────── 'p' (the first process of two: the second's PID is on the page)
@@ -159,7 +159,7 @@ func (x *execution) steps(from, to int) error {
 			}
 		}
 		var err error
-		began := now()
+		began := x.now()
 		switch a := s.Action.(type) {
 		case *plan.Clone:
 			err = x.clone(i, a)
@@ -171,8 +171,8 @@ func (x *execution) steps(from, to int) error {
 		if err != nil {
 			return err
 		}
-		if s.IsHost() {
-			x.spans = append(x.spans, Span{Step: i, Start: began, End: now()})
+		if x.o.Trace && s.IsHost() {
+			x.spans = append(x.spans, Span{Step: i, Start: began, End: x.now()})
 		}
 		if x.o.After != nil {
 			x.o.After(i, x.child.Pid)
@@ -181,7 +181,11 @@ func (x *execution) steps(from, to int) error {
 	return nil
 }
 
-func now() int64 {
+// now is the time by CLOCK_MONOTONIC, if somebody wants to know it.
+func (x *execution) now() int64 {
+	if !x.o.Trace {
+		return 0
+	}
 	var ts unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
 	return ts.Nano()
@@ -462,7 +466,7 @@ func (x *execution) trace() []Span {
 	if !x.o.Trace {
 		return nil
 	}
-	end := now()
+	end := x.now()
 	spans := x.spans
 	open := -1 // the child's last step with a time
 	for i := x.born + 1; i < len(x.p.Steps); i++ {
