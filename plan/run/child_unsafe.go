@@ -45,9 +45,7 @@ type birth struct {
 //go:noescape
 func bear(b *birth) (pid, errno uintptr)
 
-// sealed is the interpreter. It is copied, never called.
-func sealed()
-func sealedEnd()
+// sealedText is where sealed is.
 func sealedText() (start, end uintptr)
 
 // interpreter is the machine code of sealed.

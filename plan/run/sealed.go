@@ -2,8 +2,6 @@
 
 package run
 
-import "golang.org/x/sys/unix"
-
 // The sealed program is what a container's first process is until it becomes
 // the container's program: a static ELF image without a file system behind it,
 // made for this one start. It holds an interpreter, a page long, and the plan's
@@ -94,30 +92,3 @@ type page struct {
 }
 
 const noCall = 0xffff
-
-// Numbers for the interpreter, in whose source they are const_NAME.
-const (
-	sysRead     = unix.SYS_READ
-	sysWrite    = unix.SYS_WRITE
-	sysMmap     = unix.SYS_MMAP
-	sysPrctl    = unix.SYS_PRCTL
-	sysClock    = unix.SYS_CLOCK_GETTIME
-	sysExit     = unix.SYS_EXIT_GROUP
-	sysFcntl    = unix.SYS_FCNTL
-	sysCapset   = unix.SYS_CAPSET
-	sysExecveat = unix.SYS_EXECVEAT
-
-	protRW      = unix.PROT_READ | unix.PROT_WRITE
-	mapHere     = unix.MAP_SHARED | unix.MAP_FIXED_NOREPLACE
-	setDumpable = unix.PR_SET_DUMPABLE
-	monotonic   = unix.CLOCK_MONOTONIC
-	eintr       = int(unix.EINTR)
-	einval      = int(unix.EINVAL)
-	setfd       = unix.F_SETFD
-	capAmbient  = unix.PR_CAP_AMBIENT
-	ambientUp   = unix.PR_CAP_AMBIENT_RAISE
-	emptyPath   = unix.AT_EMPTY_PATH
-	lastErrno   = -4095
-	nanoseconds = 1_000_000_000
-	notRun      = 126 // exit status: a container has executed the program, by /proc/self/exe
-)
