@@ -270,14 +270,19 @@ func (m *machine) errnoOf(call int) unix.Errno {
 }
 
 // endedBy is the signal that has ended a child of ours, which stays to be
-// waited for; 0 if it is none, or was ended by none.
-func endedBy(pid int) int {
+// waited for; 0 if it is none, or was ended by none. One that is known to end
+// may still be at it.
+func endedBy(pid int, ends bool) int {
 	var info struct { // siginfo_t of SIGCHLD: waitid(2)
 		signo, errno, code, _ int32
 		pid, uid, status      int32
 		_                     [25]int32
 	}
-	err := unix.Waitid(unix.P_PID, pid, (*unix.Siginfo)(unsafe.Pointer(&info)), unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
+	flags := unix.WEXITED | unix.WNOWAIT
+	if !ends {
+		flags |= unix.WNOHANG
+	}
+	err := unix.Waitid(unix.P_PID, pid, (*unix.Siginfo)(unsafe.Pointer(&info)), flags, nil)
 	if err != nil || info.code != cldKilled && info.code != cldDumped {
 		return 0
 	}

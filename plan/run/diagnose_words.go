@@ -3,6 +3,7 @@
 package run
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"strconv"
@@ -88,7 +89,7 @@ func (s *scene) signal() string {
 	stat := s.host.read(fmt.Sprintf("/proc/%d/stat", s.pid))
 	code, err := strconv.Atoi(stat[strings.LastIndexByte(stat, ' ')+1:])
 	if err != nil || code&0x7f == 0 {
-		code = endedBy(s.pid)
+		code = endedBy(s.pid, errors.Is(s.fault.Err, errKilled))
 	}
 	if code&0x7f == 0 {
 		return ""

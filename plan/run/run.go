@@ -358,6 +358,8 @@ func (x *execution) listener() error {
 	return errors.New("find seccomp listener: the child has none")
 }
 
+var errKilled = errors.New("the child was killed")
+
 // ended tells an exec from a death before it.
 func (x *execution) ended(want byte) error {
 	i := x.m.index(x.m.page.step)
@@ -367,7 +369,7 @@ func (x *execution) ended(want byte) error {
 	if err := x.known(); err != nil {
 		return err
 	}
-	return x.fault(max(i, 0), errors.New("the child was killed"))
+	return x.fault(max(i, 0), errKilled)
 }
 
 func received(oob []byte) (*os.File, error) {
