@@ -25,6 +25,7 @@ type seat struct {
 	cmd    *exec.Cmd
 	master *os.File
 	slave  *os.File
+	before unix.Termios // the terminal's modes when the program is started
 
 	mu   sync.Mutex
 	text strings.Builder // all that was shown
@@ -38,6 +39,7 @@ func sit(t *testing.T, args ...string) *seat {
 	s := &seat{t: t, cmd: exec.Command(args[0], args[1:]...)}
 	s.open()
 	s.resize(24, 80)
+	s.before = s.modes()
 	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = s.slave, s.slave, s.slave
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
 	if err := s.cmd.Start(); err != nil {
@@ -153,9 +155,8 @@ func TestTerminal(t *testing.T) {
 
 func testTerminal(t *testing.T, flags []string) {
 	s := sit(t, append(append([]string{"vitro", "run"}, flags...), "busybox", "sh")...)
-	before := s.modes()
 	s.expect(`/ # `)
-	if s.modes() == before {
+	if s.modes() == s.before {
 		t.Errorf("our terminal is not in raw mode: keys would be echoed twice")
 	}
 	s.typed("tty; test -t 0 && echo terminal; echo term=$TERM\n")
@@ -180,8 +181,8 @@ func testTerminal(t *testing.T, flags []string) {
 	if code := s.wait(); code != 5 {
 		t.Errorf("exit status %d; want 5", code)
 	}
-	if after := s.modes(); after != before {
-		t.Errorf("the terminal is not as it was: %+v; want %+v", after, before)
+	if after := s.modes(); after != s.before {
+		t.Errorf("the terminal is not as it was: %+v; want %+v", after, s.before)
 	}
 }
 
@@ -210,7 +211,6 @@ func TestTerminalStaysOurs(t *testing.T) {
 // A container that is killed leaves the terminal as it was.
 func TestTerminalAfterAKill(t *testing.T) {
 	s := sit(t, "vitro", "run", "-it", "busybox", "sh")
-	before := s.modes()
 	s.expect(`/ # `)
 	s.typed("echo on; exec sleep 1000\n")
 	s.expect(`\r\non\r\n`)
@@ -221,7 +221,7 @@ func TestTerminalAfterAKill(t *testing.T) {
 	if code := s.wait(); code != 137 {
 		t.Errorf("exit status %d; want 137", code)
 	}
-	if after := s.modes(); after != before {
-		t.Errorf("the terminal is not as it was: %+v; want %+v", after, before)
+	if after := s.modes(); after != s.before {
+		t.Errorf("the terminal is not as it was: %+v; want %+v", after, s.before)
 	}
 }
