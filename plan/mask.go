@@ -34,6 +34,9 @@ func maskHandle(n int) string { return "mask" + strconv.Itoa(n) }
 type Mask struct {
 	Path   string `json:"path"`
 	Number int    `json:"number"` // which copy of MaskSource
+	// Under is the handle of the mount that the path is in: whoever shares the
+	// root could move that out of its place meanwhile, and nothing would be there.
+	Under string `json:"under,omitempty"`
 }
 
 func (a *Mask) Verb() string { return "mask" }
@@ -44,10 +47,10 @@ func (a *Mask) Shell(s *Script) {
 }
 
 func (a *Mask) Lower(asm *Asm) {
-	at := Path{name: a.Path}.open(asm, place)
+	at := Path{a.Path, a.Under}.open(asm, place)
 	asm.Allow(unix.ENOENT, unix.ENOTDIR)
 	start := asm.Len()
-	dir := Path{name: a.Path}.open(asm, folder)
+	dir := Path{a.Path, a.Under}.open(asm, folder)
 	asm.Allow(unix.ENOTDIR)
 	isDir := asm.Len()
 	fs := fsOpen(asm, "tmpfs", "tmpfs")
@@ -63,7 +66,8 @@ func (a *Mask) Lower(asm *Asm) {
 // ReadOnly makes a path and all below it read-only, by a mount of itself. A
 // path that isn't there is no error.
 type ReadOnly struct {
-	Path string `json:"path"`
+	Path  string `json:"path"`
+	Under string `json:"under,omitempty"` // see Mask
 }
 
 func (a *ReadOnly) Verb() string { return "readonly" }
@@ -74,7 +78,7 @@ func (a *ReadOnly) Shell(s *Script) {
 }
 
 func (a *ReadOnly) Lower(asm *Asm) {
-	at := Path{name: a.Path}.open(asm, place)
+	at := Path{a.Path, a.Under}.open(asm, place)
 	asm.Allow(unix.ENOENT, unix.ENOTDIR)
 	start := asm.Len()
 	tree := openTree(asm, at, "", true)

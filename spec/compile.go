@@ -314,10 +314,10 @@ func (c *compiler) hide() error {
 		c.plan.Add("the working directory", &plan.Dir{Path: path.Clean("/" + cwd), Mode: 0o755})
 	}
 	for _, p := range c.linux.ReadonlyPaths {
-		c.plan.Add("what is written here changes the machine, not the container", &plan.ReadOnly{Path: p})
+		c.plan.Add("what is written here changes the machine, not the container", &plan.ReadOnly{Path: p, Under: c.kernelMount(p)})
 	}
 	for i, p := range c.linux.MaskedPaths {
-		c.plan.Add("what is read here tells about the machine, or acts on it", &plan.Mask{Path: p, Number: i})
+		c.plan.Add("what is read here tells about the machine, or acts on it", &plan.Mask{Path: p, Number: i, Under: c.kernelMount(p)})
 	}
 	if c.Spec.Root.Readonly {
 		c.plan.Add("nothing of the root may change: root.readonly", &plan.Seal{Target: "/"})
@@ -326,6 +326,19 @@ func (c *compiler) hide() error {
 		c.plan.Add("how mounts in the container travel: linux.rootfsPropagation", &plan.RootPropagation{Propagation: plan.Propagation{Flag: flag}})
 	}
 	return nil
+}
+
+// kernelMount is the proc or sysfs that a path is in, which can be found without
+// a path; "" if it is in none.
+func (c *compiler) kernelMount(p string) (in string) {
+	for i := range c.Spec.Mounts {
+		m := &c.Spec.Mounts[i]
+		target := path.Clean("/" + m.Destination)
+		if strict(m.Type) && strings.HasPrefix(p, target+"/") && len(target) > len(in) {
+			in = target
+		}
+	}
+	return in
 }
 
 // filter compiles the seccomp section.
