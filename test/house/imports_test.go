@@ -15,7 +15,7 @@ import (
 // above it in this list, and those below itself, but not its neighbours: they
 // exchange values through the floors that follow.
 var floors = [...][]string{
-	{"plan", "internal/ocijson"},
+	{"plan", "internal/ocijson", "internal/dbus"},
 	{"plan/run", "host"},
 	{"hook"},
 	{"cgroup", "network", "rootfs", "image", "seccomp"},
