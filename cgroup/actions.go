@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"vitro/cgroup/systemd"
 	"vitro/host"
 	"vitro/plan"
 )
@@ -19,7 +21,7 @@ func Actions(verb string) plan.Host {
 	if verb == "rmcgroup" {
 		return new(Remove)
 	}
-	return nil
+	return systemd.Actions(verb)
 }
 
 // Make makes a cgroup, and its missing parents below the folder Below, which
@@ -28,6 +30,7 @@ func Actions(verb string) plan.Host {
 type Make struct {
 	Path  string `json:"path"`
 	Below string `json:"below"`
+	Adopt bool   `json:"adopt,omitempty"` // one that is there is the container's, with whoever is in it
 }
 
 func (a *Make) mkdir() *host.Mkdir   { return &host.Mkdir{Path: a.Path, Mode: 0o755, Below: a.Below} }
@@ -39,6 +42,9 @@ func (a *Make) Do(e *plan.Env) error {
 	err := a.mkdir().Do(e)
 	if !errors.Is(err, unix.EEXIST) {
 		return err
+	}
+	if a.Adopt {
+		return nil
 	}
 	procs, err := get(a.Path, "cgroup.procs")
 	if err == nil && procs != "" {
@@ -73,6 +79,18 @@ func (a *Remove) Do(e *plan.Env) error {
 	}
 	return a.rmdir().Do(e)
 }
+
+// Enter moves the container's first process into a cgroup. The child moves
+// itself where it can: see plan.JoinCgroup.
+type Enter struct {
+	Path string `json:"path"`
+}
+
+func (a *Enter) Verb() string         { return "enter" }
+func (a *Enter) Line() string         { return "write the child's PID to " + a.Path + "/cgroup.procs" }
+func (a *Enter) Undo() plan.Host      { return nil }
+func (a *Enter) Shell(s *plan.Script) { s.Run(`echo "$PID" >%s`, plan.Quote(a.Path+"/cgroup.procs")) }
+func (a *Enter) Do(e *plan.Env) error { return put(a.Path, "cgroup.procs", strconv.Itoa(e.Pid)) }
 
 // Inherit gives a new cpuset, and those of its parents that were made along
 // with it, the CPUs and memory nodes of the cgroup above. Those that have some

@@ -15,7 +15,7 @@ import (
 // What takes an action back is written to a file, and read by another process.
 func TestUndoIsReadBack(t *testing.T) {
 	for _, a := range []plan.Host{
-		&Make{Path: "/x/y", Below: "/x"}, &Inherit{Path: "/x"}, &Evacuate{Path: "/x"}, &AttachDevices{Path: "/x"}, &ListDevices{Path: "/x"},
+		&Make{Path: "/x/y", Below: "/x"}, &Make{Path: "/x/y", Below: "/x", Adopt: true}, &Enter{Path: "/x"}, &Inherit{Path: "/x"}, &Evacuate{Path: "/x"}, &AttachDevices{Path: "/x"}, &ListDevices{Path: "/x"},
 	} {
 		undo := a.Undo()
 		if undo == nil {

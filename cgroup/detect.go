@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"vitro/cgroup/systemd"
 )
 
 // usual is where everybody mounts cgroups.
@@ -26,7 +28,7 @@ func Detect() (*Layout, error) {
 		return nil, fmt.Errorf("detect cgroups: %w", err)
 	}
 	l := &Layout{UID: os.Geteuid(), GID: os.Getegid(), FS: Kernel{}}
-	l.Systemd = l.FS.Exists("/run/systemd/system")
+	l.Systemd = systemd.IsRunning()
 	own := parseMemberships(text)
 	found, all := usualPlaces(own)
 	if !all {

@@ -28,9 +28,9 @@
 // running container's cgroups (how much, who, was someone killed for memory, tell
 // me when) and freeze or kill.
 //
-// Do not use this package where systemd owns the tree and has to know of each
-// cgroup: it makes folders, and does not talk to systemd. Ask systemd for a
-// delegated cgroup (Delegate=yes) and use this package below it.
+// Where systemd owns the tree and has to know of each cgroup, Options.Systemd
+// has it make them: package cgroup/systemd talks to it. Without that this
+// package makes folders, and is to be used below a delegated cgroup (Delegate=yes).
 //
 // Sources: cgroups(7), Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/
 // in the kernel, config-linux.md of the OCI runtime specification 1.3.

@@ -393,6 +393,31 @@ func TestKernelCpuset(t *testing.T) {
 	}
 }
 
+// What systemd may have made, with the process in it, is taken as it is; and a
+// process that isn't in it yet is moved.
+func TestKernelAdopt(t *testing.T) {
+	c := newCage(t, `{"pids":{"limit":10}}`)
+	cmd := exec.Command("sleep", "100")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	dir, _ := c.Dirs.with("pids")
+	for range 2 {
+		for _, a := range []plan.Host{&Make{Path: dir.Path, Below: filepath.Dir(dir.Path), Adopt: true}, &Enter{Path: dir.Path}} {
+			if err := a.Do(&plan.Env{Pid: cmd.Process.Pid}); err != nil {
+				t.Fatalf("%s: %v", a.Line(), err)
+			}
+		}
+		if pids, err := procs(dir.Path); err != nil || !slices.Equal(pids, []int{cmd.Process.Pid}) {
+			t.Errorf("in %s are %v, %v; want %d", dir.Path, pids, err, cmd.Process.Pid)
+		}
+	}
+	if err := (&Make{Path: dir.Path, Below: filepath.Dir(dir.Path)}).Do(&plan.Env{}); !errors.Is(err, ErrInUse) {
+		t.Errorf("make a cgroup that is in use: %v, want ErrInUse", err)
+	}
+}
+
 // The two ways to find the mounts agree.
 func TestDetectMatchesMountinfo(t *testing.T) {
 	l := layout(t)

@@ -5,6 +5,8 @@ package cgroup
 import (
 	"slices"
 	"strings"
+
+	"vitro/cgroup/systemd"
 )
 
 // A Layout is what there is to know of a machine's cgroups, as plain data: a
@@ -16,6 +18,9 @@ type Layout struct {
 	UID, GID    int  // effective
 	Systemd     bool // systemd is the machine's first process
 	FS          FS   // for what depends on the cgroup in question
+	// Manager is the systemd that makes this user's units, for who wants the
+	// container to be one: AskSystemd finds it, Detect does not.
+	Manager *systemd.Manager
 }
 
 // A Hierarchy is one mounted tree of cgroups.

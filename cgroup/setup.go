@@ -14,6 +14,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"vitro/cgroup/systemd"
 	"vitro/host"
 	"vitro/plan"
 )
@@ -23,6 +24,9 @@ type Setup struct {
 	// Before are host steps ahead of the clone. They make the cgroups, write
 	// the limits, and open what the child needs.
 	Before []plan.Step
+	// Born are host steps behind the clone, ahead of all that the child does:
+	// systemd makes a scope only around a process.
+	Born []plan.Step
 	// Into is the handle of the cgroup of version 2 that the child is born in
 	// (clone3 with CLONE_INTO_CGROUP); "" for none.
 	Into string
@@ -30,6 +34,9 @@ type Setup struct {
 	Join []plan.Step
 	// Dirs are the cgroups, for the readers: worth keeping with the container.
 	Dirs Dirs
+	// Unit is the container's unit, if systemd makes its cgroups: worth keeping
+	// for UpdateUnit. The undo list has what stops it.
+	Unit *systemd.Ref
 	// Notes say what was left out, and why, a sentence each.
 	Notes []string
 }
@@ -51,6 +58,11 @@ type Options struct {
 	// it: the host's IDs of a user namespace's root. Only for a container that
 	// has a cgroup namespace.
 	Owner *Owner
+	// Systemd has the Layout's Manager make the cgroup, as a unit; cgroupsPath
+	// is "slice:prefix:name" then (systemd.ParseUnit), and Shared is of no use.
+	Systemd bool
+	// Properties are the unit's, besides those that the limits come down to.
+	Properties []systemd.Property
 }
 
 // An Owner is a user and a group of the host.
@@ -86,7 +98,11 @@ func (l *Layout) Setup(cgroupsPath string, res *specs.LinuxResources, opt Option
 		b.note("device rules are left out: only the machine's root may set them, and the kernel keeps others from devices anyway")
 	}
 	limited := len(rows) > 0 || len(b.devices) > 0
-	if cgroupsPath == "" {
+	if opt.Systemd {
+		if cgroupsPath, err = b.askUnit(cgroupsPath); err != nil {
+			return nil, err
+		}
+	} else if cgroupsPath == "" {
 		if !limited {
 			return b.setup, nil
 		}
@@ -97,11 +113,14 @@ func (l *Layout) Setup(cgroupsPath string, res *specs.LinuxResources, opt Option
 		err = b.build()
 	}
 	var denied *NotDelegated
-	if !limited && (errors.As(err, &denied) || errors.Is(err, ErrNone)) {
+	if !limited && b.unit == nil && (errors.As(err, &denied) || errors.Is(err, ErrNone)) {
 		return &Setup{Notes: append(b.setup.Notes, "the container gets no cgroup: "+err.Error())}, nil
 	}
 	if err != nil {
 		return nil, err
+	}
+	if b.unit != nil {
+		b.startUnit()
 	}
 	return b.setup, nil
 }
@@ -122,7 +141,9 @@ func cleanPath(p string) (string, error) {
 }
 
 // mayFilterDevices: the kernel wants CAP_SYS_ADMIN in the first user namespace.
-func (l *Layout) mayFilterDevices() bool {
+func (l *Layout) mayFilterDevices() bool { return l.isMachineRoot() }
+
+func (l *Layout) isMachineRoot() bool {
 	return l.UID == 0 && slices.Equal(l.fields("/proc/self/uid_map"), []string{"0", "0", "4294967295"})
 }
 
@@ -133,6 +154,8 @@ type builder struct {
 	path    string
 	rows    []Limit
 	devices []Device
+	unit    *unit // nil without systemd
+	late    bool  // the cgroup is there only when the child is born
 	setup   *Setup
 }
 
@@ -141,7 +164,11 @@ func (b *builder) note(format string, args ...any) {
 }
 
 func (b *builder) host(why string, a plan.Host) {
-	b.setup.Before = append(b.setup.Before, plan.Step{Action: a, Why: why})
+	list := &b.setup.Before
+	if b.late {
+		list = &b.setup.Born
+	}
+	*list = append(*list, plan.Step{Action: a, Why: why})
 }
 
 func (b *builder) build() error {
@@ -159,13 +186,17 @@ func (b *builder) build() error {
 			return &Unsupported{"devices", missing, remedy}
 		}
 	}
+	if b.unit != nil && len(b.devices) > 0 {
+		b.tellDevices()
+	}
 	for i := range b.Hierarchies {
 		h := &b.Hierarchies[i]
-		need := i == track || i == filter || len(rows[i]) > 0
-		if !need && !b.opt.All {
+		need := i == track && b.unit == nil || i == filter || len(rows[i]) > 0
+		one := tree{builder: b, h: h, rows: rows[i], devices: i == filter, need: need}
+		// a unit holds together by itself; what systemd manages of it is there anyway
+		if !need && i != track && !b.opt.All && !one.managed() {
 			continue
 		}
-		one := tree{builder: b, h: h, rows: rows[i], devices: i == filter, need: need}
 		if err := one.plan(); err != nil {
 			return err
 		}
@@ -264,7 +295,10 @@ type tree struct {
 func (t *tree) plan() error {
 	before := *t.setup
 	err := t.v1
-	if t.h.V2 {
+	switch {
+	case t.managed() || t.half():
+		err = t.scope
+	case t.h.V2:
 		err = t.v2
 	}
 	if e := err(); e != nil && !t.need {
@@ -360,6 +394,9 @@ func (t *tree) write(sample func(controller string) string) error {
 			}
 			missing, remedy := lack(f.Entries[0].File)
 			return &Unsupported{r.Property, missing, remedy}
+		}
+		if t.unit != nil {
+			t.unit.files = append(t.unit.files, systemd.File{V2: t.h.V2, Name: e.File, Value: e.Value})
 		}
 		t.host(r.Why, &host.Write{Path: t.dir + "/" + e.File, Value: e.Value, Optional: f.Optional && !known})
 	}

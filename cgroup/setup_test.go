@@ -14,6 +14,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"vitro/cgroup/systemd"
 	"vitro/plan"
 )
 
@@ -33,10 +34,16 @@ func (s *Setup) text() string {
 	p := plan.Plan{Title: "cgroups"}
 	p.Append(s.Before...)
 	p.Add("the child's birth", &plan.Clone{Into: s.Into})
+	p.Append(s.Born...)
 	p.Append(s.Join...)
 	var b strings.Builder
 	for i, st := range p.Steps {
 		fmt.Fprintf(&b, "%3d %-5s %s\n          # %s\n", i+1, st.Where(), st.Action.Line(), st.Why)
+		if start, ok := st.Action.(*systemd.Start); ok {
+			for _, p := range start.Properties {
+				fmt.Fprintf(&b, "          %s\n", p)
+			}
+		}
 	}
 	for _, d := range s.Dirs {
 		fmt.Fprintf(&b, "dir %s %v\n", d.Path, d.Controllers)

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vitro/cgroup"
+	"vitro/cgroup/systemd"
 	"vitro/host"
 	"vitro/plan"
 	"vitro/seccomp"
@@ -61,6 +62,9 @@ type Request struct {
 	AllCgroups bool
 	// Shared is the cgroup that holds only our containers' cgroups.
 	Shared string
+	// SystemdCgroup: systemd makes the cgroup, as a unit, and linux.cgroupsPath
+	// is "slice:prefix:name". Facts.Cgroups.AskSystemd comes first.
+	SystemdCgroup bool
 }
 
 // compiler holds what the stages share.
@@ -119,7 +123,8 @@ var restStages = [...]func(*compiler) error{
 type Result struct {
 	*plan.Plan
 	Cgroups cgroup.Dirs
-	Notes   []string // what was left out, and why
+	Unit    *systemd.Ref // with Request.SystemdCgroup: for cgroup.Layout.UpdateUnit
+	Notes   []string     // what was left out, and why
 }
 
 // Compile makes the plan. What the config.json asks for and can't be had is an
@@ -149,7 +154,7 @@ func Compile(r *Request) (*Result, error) {
 			}
 		}
 	}
-	return &Result{Plan: c.plan, Cgroups: c.dirs, Notes: c.cgroups.Notes}, nil
+	return &Result{Plan: c.plan, Cgroups: c.dirs, Unit: c.cgroups.Unit, Notes: c.cgroups.Notes}, nil
 }
 
 // CompileRest makes the part of a container's plan that comes behind the wait

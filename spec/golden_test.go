@@ -18,6 +18,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"vitro/cgroup/systemd"
 	"vitro/plan"
 )
 
@@ -40,6 +41,7 @@ type input struct {
 		Files                []string
 		Nofile               uint64
 		Home                 string
+		NoSystemd            bool
 	}
 	Layers  []string // the root is an overlay of these
 	Request struct {
@@ -50,6 +52,7 @@ type input struct {
 		AllCgroups    bool
 		Shared, Await string
 		NoPivot       bool
+		SystemdCgroup bool // by systemd 252; Facts.NoSystemd: there is none
 	}
 	Calls bool // show the system calls
 }
@@ -157,7 +160,11 @@ func (in *input) request(t *testing.T) *Request {
 	t.Helper()
 	r := &Request{ID: "c1", Spec: in.config(t), Facts: in.facts(t), Title: "a test", Bundle: "/bundle",
 		Stdio: in.Request.Stdio, Bound: in.Request.Bound, Preserve: in.Request.Preserve,
-		AllCgroups: in.Request.AllCgroups, Shared: in.Request.Shared, Await: in.Request.Await, NoPivot: in.Request.NoPivot, Keyring: true}
+		AllCgroups: in.Request.AllCgroups, Shared: in.Request.Shared, Await: in.Request.Await, NoPivot: in.Request.NoPivot, Keyring: true,
+		SystemdCgroup: in.Request.SystemdCgroup}
+	if r.SystemdCgroup && !in.Facts.NoSystemd {
+		r.Facts.Cgroups.Manager = &systemd.Manager{Bus: systemd.Bus{Socket: "/run/systemd/private", Private: true}, Version: 252, ControlGroup: "/"}
+	}
 	if in.Request.Before {
 		r.Before = steps("what the network needs before", standIn("before"))
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vitro/cgroup"
+	"vitro/cgroup/systemd"
 	"vitro/host"
 	"vitro/plan"
 )
@@ -106,6 +107,7 @@ func (c *compiler) clone() error {
 
 // enter makes the child root of its namespaces, in its cgroup.
 func (c *compiler) enter() error {
+	c.plan.Append(c.cgroups.Born...)
 	c.plan.Append(c.cgroups.Join...)
 	if c.ns.inUser() {
 		c.plan.Add("root in the new user namespace: no more than an ordinary user outside", &plan.EnterIDs{
@@ -121,7 +123,13 @@ func (c *compiler) enter() error {
 // setupCgroups has the container's cgroup decided. If its root is a user of
 // its own, the cgroup is that user's (/sys/kernel/cgroup/delegate).
 func (c *compiler) setupCgroups() (*cgroup.Setup, error) {
-	opt := cgroup.Options{Name: c.ID, All: c.AllCgroups, Shared: c.Shared}
+	opt := cgroup.Options{Name: c.ID, All: c.AllCgroups, Shared: c.Shared, Systemd: c.SystemdCgroup}
+	if c.SystemdCgroup {
+		var err error
+		if opt.Properties, err = systemd.Annotated(c.Spec.Annotations); err != nil {
+			return nil, err
+		}
+	}
 	if u := c.ns.user; u != nil && c.Facts.UID == 0 {
 		opt.Owner = &cgroup.Owner{UID: int(u.uid[0].Host), GID: int(u.gid[0].Host)}
 	}
