@@ -97,6 +97,11 @@ func (inv *invocation) compile(c *container.Container, b *bundle, r *spec.Reques
 	if r.Facts, err = spec.ReadFacts(b.spec, b.dir); err != nil {
 		return nil, err
 	}
+	if r.SystemdCgroup = inv.has("systemd-cgroup"); r.SystemdCgroup {
+		if err := r.Facts.Cgroups.AskSystemd(); err != nil {
+			return nil, err
+		}
+	}
 	return spec.Compile(r)
 }
 

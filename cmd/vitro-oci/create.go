@@ -138,9 +138,13 @@ func (inv *invocation) removeEnded(id string, b *bundle) error {
 }
 
 func (inv *invocation) state(b *bundle, p *spec.Result) container.State {
-	return container.State{
+	s := container.State{
 		Created: time.Now(), Bundle: b.dir, Rootfs: b.rootfs(), Cgroups: p.Cgroups, Hooks: spec.LaterHooks(b.spec),
 	}
+	if p.Unit != nil {
+		s.Unit = p.Unit.Unit
+	}
+	return s
 }
 
 func (inv *invocation) notes(p *spec.Result) {

@@ -17,7 +17,7 @@ import (
 
 // systemdDriver: this program asks systemd for a container's cgroup, if it is
 // told to.
-const systemdDriver = false
+const systemdDriver = true
 
 // showFeatures says what this program can do (features.md of the runtime
 // specification): it doesn't depend on the machine.

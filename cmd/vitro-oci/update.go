@@ -57,7 +57,7 @@ func applyChange(c *container.Container, change *specs.LinuxResources) error {
 	if err != nil {
 		return err
 	}
-	todo, err := layout.Update(c.State.Cgroups, now, change)
+	todo, err := decideChange(layout, c.State, now, change)
 	if err != nil {
 		return err
 	}
@@ -70,6 +70,17 @@ func applyChange(c *container.Container, change *specs.LinuxResources) error {
 		return err
 	}
 	return keepResources(c, todo.Resources)
+}
+
+// decideChange has systemd know, if it has made the container's cgroup.
+func decideChange(l *cgroup.Layout, s *container.State, now, change *specs.LinuxResources) (*cgroup.Change, error) {
+	if s.Unit == "" {
+		return l.Update(s.Cgroups, now, change)
+	}
+	if err := l.AskSystemd(); err != nil {
+		return nil, err
+	}
+	return l.UpdateUnit(l.Manager.Ref(s.Unit), s.Cgroups, now, change)
 }
 
 // presentResources are what the container has.
