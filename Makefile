@@ -11,7 +11,7 @@ GOBUILD  = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w'
 FUZZTIME ?= 5s
 
 # The packages whose tests say something about the kernel, for make test-vm.
-VM_TESTS ?= plan plan/run host cgroup network rootfs seccomp image image/layer spec container monitor engine \
+VM_TESTS ?= plan plan/run host cgroup cgroup/systemd network rootfs seccomp image image/layer spec container monitor engine \
             cmd/vitro-oci cmd/vitro test/e2e
 
 export GO
