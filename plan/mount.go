@@ -137,7 +137,8 @@ type NewFS struct {
 	Source  string   `json:"source,omitempty"`
 	Options []string `json:"options,omitempty"` // the file system's own: "size=64m"
 	Attr    Attr     `json:"attr,omitempty"`
-	Target  string   `json:"target"` // where it is going to be; also its handle
+	Target  string   `json:"target"`       // where it is going to be; also its handle
+	As      string   `json:"as,omitempty"` // the handle, where another mount has the target's name
 }
 
 func (a *NewFS) Verb() string { return "mount" }
@@ -170,13 +171,22 @@ func (a *NewFS) Lower(asm *Asm) {
 	for _, o := range a.Options {
 		fsOption(asm, fs, o)
 	}
-	asm.As(a.Target, fsMount(asm, fs, a.Attr))
+	asm.As(handle(a.As, a.Target), fsMount(asm, fs, a.Attr))
+}
+
+// handle is a mount's handle: its target, unless it has one of its own.
+func handle(as, target string) string {
+	if as != "" {
+		return as
+	}
+	return target
 }
 
 // Bind makes a copy of a mount, or of a tree of them, attached to nothing yet.
 type Bind struct {
 	Source    string  `json:"source"`
-	Target    string  `json:"target"` // also its handle
+	Target    string  `json:"target"`       // also its handle
+	As        string  `json:"as,omitempty"` // see NewFS
 	Recursive bool    `json:"recursive,omitempty"`
 	Set       Attr    `json:"set,omitempty"`
 	Clear     Attr    `json:"clear,omitempty"`
@@ -226,7 +236,7 @@ func (a *Bind) Lower(asm *Asm) {
 	} else if a.Set|a.Clear != 0 || share != 0 {
 		setAttr(asm, fd, a.Set, a.Clear, share, a.AttrRec || shareRec)
 	}
-	asm.As(a.Target, fd)
+	asm.As(handle(a.As, a.Target), fd)
 }
 
 func openTree(asm *Asm, dir Arg, p string, recursive bool) Arg {
@@ -444,6 +454,7 @@ func (a *EnterRoot) Lower(asm *Asm)  { asm.Do(SysFchdir, asm.Use("/")) }
 // container, and makes that place if it is missing.
 type Attach struct {
 	Target string `json:"target"`
+	As     string `json:"as,omitempty"` // the mount's handle: see NewFS
 	File   bool   `json:"file,omitempty"`
 	// Under is the handle of the mount that the place is directly in, if that
 	// is a file system fresh from the kernel, with no link in it: there the
@@ -468,7 +479,16 @@ func (a *Attach) Lower(asm *Asm) {
 	} else {
 		p.mkdirAll(asm, 0o755)
 	}
-	moveMount(asm, asm.Use(a.Target), p.open(asm, row), "")
+	at := p.open(asm, row)
+	if a.File && row == place {
+		// An image's link to a file that only a running system has
+		// (/etc/resolv.conf, often): the mount covers the link itself.
+		asm.Allow(unix.ENOENT)
+		asm.Last().SkipOK = 1
+		p.open(asm, theLink)
+		asm.Last().Out = int(at.Num)
+	}
+	moveMount(asm, asm.Use(handle(a.As, a.Target)), at, "")
 }
 
 // InRoot is a path of the container as the script's child reaches it.

@@ -45,6 +45,7 @@ var how = [...]struct {
 }{
 	place:        {unix.O_PATH, inRoot, "{O_PATH, RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS}"},
 	placeNoLinks: {unix.O_PATH, noLinks, "{O_PATH, RESOLVE_IN_ROOT|RESOLVE_NO_SYMLINKS}"},
+	theLink:      {unix.O_PATH | unix.O_NOFOLLOW, inRoot, "{O_PATH|O_NOFOLLOW, RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS}"},
 	folder:       {unix.O_PATH | unix.O_DIRECTORY, inRoot, "{O_PATH|O_DIRECTORY, RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS}"},
 }
 
@@ -52,6 +53,7 @@ var how = [...]struct {
 const (
 	place = iota
 	placeNoLinks
+	theLink // the last part may be a symbolic link, and is not followed
 	folder
 )
 

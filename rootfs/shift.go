@@ -4,12 +4,11 @@ package rootfs
 
 import (
 	"fmt"
-	"os"
 	"runtime"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"vitro/host"
 	"vitro/plan"
 )
 
@@ -56,7 +55,8 @@ func (a *ShiftedOverlay) Do(e *plan.Env) error {
 
 // make runs on a thread that nothing else will run on.
 func (a *ShiftedOverlay) make() (int, error) {
-	ns, err := userNamespace(a.First, a.Size)
+	ids := []host.Range{{Host: a.First, Size: a.Size}}
+	ns, err := host.UserNamespace(ids, ids)
 	if err != nil {
 		return -1, fmt.Errorf("make user namespace: %w", err)
 	}
@@ -105,21 +105,6 @@ func mapped(dir, place string, ns int) error {
 		return err
 	}
 	return unix.MoveMount(fd, "", unix.AT_FDCWD, place, unix.MOVE_MOUNT_F_EMPTY_PATH)
-}
-
-// userNamespace makes a user namespace with a map, and nobody in it. It takes
-// a process to make one: that is stopped before it runs a single instruction.
-func userNamespace(first, size uint32) (*os.File, error) {
-	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: int(first), Size: int(size)}}
-	p, err := os.StartProcess("/proc/self/exe", []string{"user-namespace"}, &os.ProcAttr{Sys: &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids, Ptrace: true, Pdeathsig: syscall.SIGKILL}})
-	if err != nil {
-		return nil, err
-	}
-	f, err := os.Open(fmt.Sprintf("/proc/%d/ns/user", p.Pid))
-	_ = p.Kill()
-	_, _ = p.Wait()
-	return f, err
 }
 
 // Shift is Mount for a user namespace of root's making: a host step, that goes

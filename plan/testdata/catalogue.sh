@@ -88,6 +88,30 @@ echo 1 >/proc/sys/net/ipv4/ip_forward
 if [ -e "$ROOT"/proc/sys ]; then mount --rbind "$ROOT"/proc/sys "$ROOT"/proc/sys && mount -o remount,bind,ro "$ROOT"/proc/sys; fi
 if [ -d "$ROOT"/proc/kcore ]; then mount -t tmpfs -o ro,nosuid,nodev,noexec tmpfs "$ROOT"/proc/kcore; elif [ -e "$ROOT"/proc/kcore ]; then mount --bind /dev/null "$ROOT"/proc/kcore; fi
 mount -o remount,bind,ro "$ROOT"
+mkdir -p "$ROOT"/tmp
+mount -t tmpfs tmpfs "$ROOT"/tmp
+mkdir -p "$ROOT"/data
+mount --bind /srv "$ROOT"/data
+mount -o remount,bind,ro,suid,relatime "$ROOT"/tmp
+mount --make-shared "$ROOT"/tmp
+mount -o remount,bind,ro "$ROOT"/data
+mount --make-rslave "$ROOT"/data
+mount --make-runbindable "$ROOT"/data
+mount -o remount,ro,size=1m "$ROOT"/tmp
+mount --make-rprivate "$ROOT"/tmp
+mount -o remount,bind "$ROOT"/data
+chrt --fifo --reset-on-fork --pid 10 $$
+chrt --deadline --sched-runtime 1 --sched-deadline 2 --sched-period 3 --pid 0 $$
+chrt --other --pid 0 $$
+renice -n -5 -p $$
+ionice -c 1 -n 7 -p $$
+ionice -c 2 -n 0 -p $$
+ionice -c 3 -n 0 -p $$
+taskset -c -p 0-3,64 $$
+# memory policy: 'MPOL_BIND|MPOL_F_STATIC_NODES of nodes 0-1,65'; numactl(8) can set some of them for a command
+# memory policy: MPOL_DEFAULT; numactl(8) can set some of them for a command
+exec setarch linux32 sh "$T/child" 6 ;;
+6)
 # seccomp: no shell command loads a filter; this container goes without one
 ulimit -Sn 10; ulimit -Hn 20
 # --no-pivot: a root that is moved can't be entered by a later shell; pivoted all the same
@@ -96,7 +120,7 @@ ulimit -Sn 10; ulimit -Hn 20
 
 # the command: last, with nothing left of what set it up
 exec 3<>"$T/last"
-exec env -i PATH=/bin 'A=b c' "$(command -v setpriv)" --no-new-privs --bounding-set=-all,+chown,+dac_override,+dac_read_search,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+linux_immutable,+net_bind_service,+net_broadcast,+net_admin,+net_raw,+ipc_lock,+ipc_owner,+sys_module,+sys_rawio,+sys_chroot,+sys_ptrace,+sys_pacct,+sys_boot,+sys_nice,+sys_resource,+sys_time,+sys_tty_config,+mknod,+lease,+audit_write,+audit_control,+setfcap,+mac_override,+mac_admin,+syslog,+wake_alarm,+block_suspend,+audit_read,+perfmon,+checkpoint_restore --reuid=1000 --regid=100 --groups=4,5 --reuid=0 --regid=0 --keep-groups --inh-caps=-all,+chown --ambient-caps=-all,+chown --pdeathsig KILL "$(command -v sh)" -c 'echo >&4; read -r _ <&3; exec 3<&- 4<&-; cd "$0"; unset PWD OLDPWD; exec "$@"' /srv prog 'a b' 'it'\''s' ;;
+exec env -i PATH=/bin 'A=b c' "$(command -v setpriv)" --selinux-label a:b:c --no-new-privs --bounding-set=-all,+chown,+dac_override,+dac_read_search,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+linux_immutable,+net_bind_service,+net_broadcast,+net_admin,+net_raw,+ipc_lock,+ipc_owner,+sys_module,+sys_rawio,+sys_chroot,+sys_ptrace,+sys_pacct,+sys_boot,+sys_nice,+sys_resource,+sys_time,+sys_tty_config,+mknod,+lease,+audit_write,+audit_control,+setfcap,+mac_override,+mac_admin,+syslog,+wake_alarm,+block_suspend,+audit_read,+perfmon,+checkpoint_restore --reuid=1000 --regid=100 --groups=4,5 --reuid=0 --regid=0 --keep-groups --inh-caps=-all,+chown --ambient-caps=-all,+chown --pdeathsig KILL "$(command -v sh)" -c 'echo >&4; read -r _ <&3; exec 3<&- 4<&-; cd "$0"; unset PWD OLDPWD; exec "$@"' /srv prog 'a b' 'it'\''s' ;;
 esac
 THE_CHILD
 
