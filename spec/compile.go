@@ -23,7 +23,6 @@ import (
 	"vitro/cgroup/systemd"
 	"vitro/host"
 	"vitro/plan"
-	"vitro/seccomp"
 )
 
 // A Request is all that a plan is made of.
@@ -78,6 +77,8 @@ type compiler struct {
 	attach  []plan.Step     // the second halves of the mounts
 	late    []plan.Step     // of the child, when it opens nothing any more
 	fresh   map[string]bool // mounts with nothing in them but what we put there
+	listed  []aMount        // the config.json's
+	handles map[string]int  // how many mounts have had a target's name
 	dirs    cgroup.Dirs
 	inside  *Inside // of a further process: what it enters
 	file    string  // the program, where it is not process.args[0]
@@ -140,9 +141,6 @@ func Compile(r *Request) (*Result, error) {
 	if s.Linux == nil {
 		s.Linux = &specs.Linux{}
 	}
-	if err := refuse(s); err != nil {
-		return nil, err
-	}
 	c, err := newCompiler(r)
 	if err != nil {
 		return nil, err
@@ -175,7 +173,7 @@ func CompileRest(r *Request, dirs cgroup.Dirs) (*plan.Plan, error) {
 
 func newCompiler(r *Request) (*compiler, error) {
 	s := r.Spec
-	c := &compiler{Request: r, plan: &plan.Plan{Title: r.Title}, linux: s.Linux, proc: s.Process, fresh: make(map[string]bool)}
+	c := &compiler{Request: r, plan: &plan.Plan{Title: r.Title}, linux: s.Linux, proc: s.Process, fresh: make(map[string]bool), handles: make(map[string]int)}
 	if c.At == "" {
 		c.At = absolute(r.Bundle, s.Root.Path)
 	}
@@ -189,35 +187,6 @@ func newCompiler(r *Request) (*compiler, error) {
 		}
 	}
 	return c, nil
-}
-
-// unsupported are the properties that have no steps yet.
-var unsupported = [...]struct {
-	name string
-	set  func(*specs.Spec) bool
-}{
-	{"process.apparmorProfile", func(s *specs.Spec) bool { return s.Process.ApparmorProfile != "" }},
-	{"process.selinuxLabel", func(s *specs.Spec) bool { return s.Process.SelinuxLabel != "" }},
-	{"process.scheduler", func(s *specs.Spec) bool { return s.Process.Scheduler != nil }},
-	{"process.ioPriority", func(s *specs.Spec) bool { return s.Process.IOPriority != nil }},
-	{"process.execCPUAffinity", func(s *specs.Spec) bool { return s.Process.ExecCPUAffinity != nil }},
-	{"linux.mountLabel", func(s *specs.Spec) bool { return s.Linux.MountLabel != "" }},
-	{"linux.personality", func(s *specs.Spec) bool { return s.Linux.Personality != nil }},
-	{"linux.intelRdt", func(s *specs.Spec) bool { return s.Linux.IntelRdt != nil }},
-	{"linux.netDevices", func(s *specs.Spec) bool { return len(s.Linux.NetDevices) > 0 }},
-	{"linux.memoryPolicy", func(s *specs.Spec) bool { return s.Linux.MemoryPolicy != nil }},
-	{"linux.timeOffsets", func(s *specs.Spec) bool { return len(s.Linux.TimeOffsets) > 0 }},
-	{"linux.seccomp.listenerPath", func(s *specs.Spec) bool { return s.Linux.Seccomp != nil && s.Linux.Seccomp.ListenerPath != "" }},
-}
-
-// refuse names what would otherwise be ignored in silence.
-func refuse(s *specs.Spec) error {
-	for _, u := range unsupported {
-		if u.set(s) {
-			return fmt.Errorf("compile config.json: vitro has no %s yet", u.name)
-		}
-	}
-	return nil
 }
 
 // hostBefore is what the host does before there is a child.
@@ -339,24 +308,9 @@ func (c *compiler) kernelMount(p string) (in string) {
 	for i := range c.Spec.Mounts {
 		m := &c.Spec.Mounts[i]
 		target := path.Clean("/" + m.Destination)
-		if strict(m.Type) && strings.HasPrefix(p, target+"/") && len(target) > len(in) {
+		if strict(m.Type) && c.handles[target] == 1 && strings.HasPrefix(p, target+"/") && len(target) > len(in) {
 			in = target
 		}
 	}
 	return in
-}
-
-// filter compiles the seccomp section.
-func (c *compiler) filter() (*plan.Seccomp, error) {
-	if c.linux.Seccomp == nil {
-		return nil, nil
-	}
-	f, err := seccomp.Compile(c.linux.Seccomp, seccomp.Native())
-	if err != nil {
-		return nil, fmt.Errorf("compile config.json: linux.seccomp: %w", err)
-	}
-	if f == nil {
-		return nil, nil // the section says nothing
-	}
-	return &plan.Seccomp{Filter: f.Bytes(), Flags: f.Flags, Count: len(f.Prog)}, nil
 }

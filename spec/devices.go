@@ -38,14 +38,18 @@ func (c *compiler) devices() error {
 		}
 	}
 	for _, d := range defaultDevices {
-		c.device("every program expects it", &plan.Node{Path: "/dev/" + d.name, Type: unix.S_IFCHR, Mode: 0o666, Major: d.major, Minor: d.minor})
+		if err := c.device("every program expects it", &plan.Node{Path: "/dev/" + d.name, Type: unix.S_IFCHR, Mode: 0o666, Major: d.major, Minor: d.minor}); err != nil {
+			return err
+		}
 	}
 	for i := range c.linux.Devices {
 		n, err := node(&c.linux.Devices[i])
 		if err != nil {
 			return err
 		}
-		c.device("a device of the host, at the user's wish", n)
+		if err := c.device("a device of the host, at the user's wish", n); err != nil {
+			return err
+		}
 	}
 	for _, l := range devLinks {
 		c.later("", &plan.Symlink{Target: l.target, Path: l.path, Under: c.under(l.path)})
@@ -54,15 +58,20 @@ func (c *compiler) devices() error {
 }
 
 // device makes a node, or mounts the host's where the kernel makes none: in a
-// user namespace.
-func (c *compiler) device(why string, n *plan.Node) {
-	if !c.ns.inUser() && !c.Facts.InUserNS {
-		n.Under = c.under(n.Path)
-		c.later(why, n)
-		return
+// user namespace, which has pipes only. One that the root has already stays.
+func (c *compiler) device(why string, n *plan.Node) error {
+	if n.Type != unix.S_IFIFO && (c.ns.inUser() || c.Facts.InUserNS) {
+		as := c.handle(n.Path)
+		c.plan.Add(why+"; in a user namespace the host's is mounted", &plan.Bind{Source: n.Path, Target: n.Path, As: as, File: true, Share: unix.MS_PRIVATE})
+		c.later("", &plan.Attach{Target: n.Path, As: as, File: true, Under: c.under(n.Path)})
+		return nil
 	}
-	c.plan.Add(why+"; in a user namespace the host's is mounted", &plan.Bind{Source: n.Path, Target: n.Path, File: true, Share: unix.MS_PRIVATE})
-	c.later("", &plan.Attach{Target: n.Path, File: true, Under: c.under(n.Path)})
+	if there, err := c.Facts.there(n); there || err != nil {
+		return err
+	}
+	n.Under = c.under(n.Path)
+	c.later(why, n)
+	return nil
 }
 
 func node(d *specs.LinuxDevice) (*plan.Node, error) {

@@ -21,6 +21,8 @@ import (
 // An ExecRequest is all that the plan of a further process of a running
 // container is made of.
 type ExecRequest struct {
+	ID      string      // the container's
+	Bundle  string      // and its bundle, for whom the seccomp filter asks
 	Spec    *specs.Spec // the container's
 	Process *specs.Process
 	Facts   *Facts
@@ -106,6 +108,7 @@ func ReadExecFacts(pid int, proc *specs.Process) (*Facts, error) {
 	if err := f.readCaps(); err != nil {
 		return nil, err
 	}
+	f.readModules(proc, nil)
 	f.Nofile = startNofile()
 	f.readHome(proc, fmt.Sprintf("/proc/%d/root", pid))
 	return f, nil
@@ -132,11 +135,8 @@ func CompileExec(r *ExecRequest) (*plan.Plan, error) {
 		s.Linux = new(specs.Linux)
 	}
 	s.Process = r.Process
-	if err := refuse(&s); err != nil {
-		return nil, err
-	}
 	c := &compiler{
-		Request: &Request{Spec: &s, Facts: r.Facts, Stdio: r.Stdio, Preserve: r.Preserve},
+		Request: &Request{ID: r.ID, Bundle: r.Bundle, Spec: &s, Facts: r.Facts, Stdio: r.Stdio, Preserve: r.Preserve},
 		plan:    &plan.Plan{Title: "exec: " + strings.Join(r.Process.Args, " ")},
 		linux:   s.Linux, proc: r.Process, inside: r.Inside, dirs: r.Cgroups,
 	}
@@ -162,7 +162,7 @@ func (c *compiler) execPlan(proc *specs.Process, file string) (*plan.Plan, error
 	s := *c.Spec
 	s.Process = proc
 	e := &compiler{
-		Request: &Request{Spec: &s, Facts: c.Facts, Stdio: [3]string{hook.State, hook.Output, hook.Output}},
+		Request: &Request{ID: c.ID, Bundle: c.Bundle, Spec: &s, Facts: c.Facts, Stdio: [3]string{hook.State, hook.Output, hook.Output}},
 		plan:    &plan.Plan{Title: "startContainer hook"},
 		linux:   c.linux, proc: proc, inside: in, dirs: c.dirs, file: file,
 	}
@@ -183,6 +183,13 @@ func (c *compiler) execPlan(proc *specs.Process, file string) (*plan.Plan, error
 // is born in the cgroup of version 2; those of version 1 it joins itself, by
 // files that were opened before.
 func (c *compiler) join() error {
+	initial, final, err := c.affinity()
+	if err != nil {
+		return err
+	}
+	if err := c.openProc(); err != nil {
+		return err
+	}
 	var into string
 	var steps []plan.Step
 	for i, d := range c.dirs {
@@ -197,11 +204,23 @@ func (c *compiler) join() error {
 		c.plan.Add("the container's cgroup", &host.Open{Path: d.Path + "/tasks", Flags: unix.O_WRONLY, As: h})
 		steps = append(steps, plan.Step{Action: &plan.JoinCgroup{Handle: h, Path: d.Path + "/tasks"}, Why: "the container's limits are this process's too"})
 	}
+	if initial != "" {
+		c.plan.Add("where the process is born: process.execCPUAffinity.initial", &host.Affinity{CPUs: initial})
+	}
 	c.plan.Add("a process in the container's namespaces, all joined in one call", &plan.Clone{Into: into,
 		Enter: &plan.Enter{Flags: c.inside.Namespaces, Pidfd: hook.Container, PID: c.inside.PID}})
+	if initial != "" {
+		c.plan.Add("and we are where we were", &host.Affinity{})
+	}
 	c.plan.Append(steps...)
+	if final != "" {
+		c.plan.Add("where the process runs: process.execCPUAffinity.final", &plan.Affinity{CPUs: final})
+	}
 	if c.ns.inUser() {
 		c.plan.Add("root in the container's user namespace", &plan.EnterIDs{KeepGroups: c.inside.FixedGroup})
+	}
+	if c.Keyring {
+		c.keyLabel()
 	}
 	c.plan.Add("a session of its own", &plan.Session{Keyring: c.Keyring})
 	return nil

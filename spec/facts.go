@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vitro/cgroup"
+	"vitro/host"
 	"vitro/plan"
 )
 
@@ -37,7 +39,17 @@ type Facts struct {
 	Files map[string]bool
 	// Nofile is the soft limit on descriptors that we were started with, which
 	// the Go runtime has raised for itself; 0 if it has not.
-	Nofile uint64
+	Nofile       uint64
+	AppArmor     bool // is in force
+	AppArmorAttr bool // and has its own files below /proc/PID/attr
+	SELinux      bool // is in force
+	// Resctrl is nil where no such file system is mounted.
+	Resctrl *Resctrl
+	// Links are the host's network devices of linux.netDevices; nil for one
+	// that is not there.
+	Links map[string]*host.Link
+	// Nodes are the devices that the root has already, by their paths in it.
+	Nodes map[string]Node
 	// Home is the home folder of the process's user, as the root file system
 	// on the host knows it; "" if it doesn't.
 	Home string
@@ -71,6 +83,9 @@ func ReadFacts(s *specs.Spec, bundle string) (*Facts, error) {
 		f.Newgidmap, _ = exec.LookPath("newgidmap")
 	}
 	if err := f.readSources(s, bundle); err != nil {
+		return nil, err
+	}
+	if err := f.readFeatures(s, bundle); err != nil {
 		return nil, err
 	}
 	f.Nofile = startNofile()
@@ -121,7 +136,7 @@ func (f *Facts) readSources(s *specs.Spec, bundle string) error {
 	f.Files = make(map[string]bool)
 	for i := range s.Mounts {
 		m := &s.Mounts[i]
-		if !isBind(m) {
+		if !isBind(m) || slices.Contains(m.Options, "remount") {
 			continue
 		}
 		src := absolute(bundle, m.Source)

@@ -19,6 +19,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"vitro/cgroup/systemd"
+	"vitro/host"
 	"vitro/plan"
 )
 
@@ -42,6 +43,10 @@ type input struct {
 		Nofile               uint64
 		Home                 string
 		NoSystemd            bool
+		AppArmor, SELinux    bool
+		Resctrl              *Resctrl
+		Links                map[string]*host.Link
+		Nodes                map[string]Node
 	}
 	Layers  []string // the root is an overlay of these
 	Request struct {
@@ -120,7 +125,8 @@ func (in *input) facts(t *testing.T) *Facts {
 	w := &in.Facts
 	f := &Facts{Major: 6, Minor: 18, UID: w.UID, GID: w.UID, LastCap: 40, Bounding: plan.AllCaps, InUserNS: w.InUserNS,
 		SetgroupsOff: w.SetgroupsOff, Newuidmap: w.Newuidmap, Newgidmap: w.Newgidmap, Nofile: w.Nofile, Home: w.Home,
-		Files: make(map[string]bool), Cgroups: layouts("v2")}
+		Files: make(map[string]bool), Cgroups: layouts("v2"), AppArmor: w.AppArmor, AppArmorAttr: w.AppArmor,
+		SELinux: w.SELinux, Resctrl: w.Resctrl, Links: w.Links, Nodes: w.Nodes}
 	if len(w.Kernel) == 2 {
 		f.Major, f.Minor = w.Kernel[0], w.Kernel[1]
 	}

@@ -92,10 +92,11 @@ func (c *compiler) hasCreateHooks() bool {
 	return h != nil && len(h.Prestart)+len(h.CreateRuntime)+len(h.CreateContainer) > 0
 }
 
-// LaterHooks reports whether the config.json has hooks for a container's start or end.
+// LaterHooks reports whether the host has something to do at a container's start
+// or end: hooks, or a filter's listener to hand over.
 func LaterHooks(s *specs.Spec) bool {
 	h := s.Hooks
-	return h != nil && len(h.StartContainer)+len(h.Poststart)+len(h.Poststop) > 0
+	return h != nil && len(h.StartContainer)+len(h.Poststart)+len(h.Poststop) > 0 || lateListener(s)
 }
 
 // startHooks are the container's own programs before its process.

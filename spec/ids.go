@@ -4,6 +4,7 @@ package spec
 
 import (
 	"errors"
+	"fmt"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -29,6 +30,14 @@ func readMaps(l *specs.Linux, f *Facts) (*idMaps, error) {
 	m := &idMaps{uid: ranges(l.UIDMappings), gid: ranges(l.GIDMappings)}
 	if len(m.uid) == 0 || len(m.gid) == 0 {
 		return nil, errNoMaps
+	}
+	for _, r := range [...]struct {
+		name   string
+		ranges []host.Range
+	}{{"uidMappings", m.uid}, {"gidMappings", m.gid}} {
+		if err := checkRanges(r.ranges); err != nil {
+			return nil, fmt.Errorf("compile config.json: linux.%s: %w", r.name, err)
+		}
 	}
 	if !own(m.uid, f.UID) && !f.Caps.Has(unix.CAP_SETUID) {
 		if m.uidTool = f.Newuidmap; m.uidTool == "" {
@@ -56,6 +65,43 @@ func (e *MissingTool) Error() string { return "map IDs: " + e.Name + " is not in
 // Hint says where to get it.
 func (e *MissingTool) Hint() string {
 	return "install the package uidmap (Debian, Ubuntu) or shadow-utils; or map a single ID, with no ranges"
+}
+
+// maxRanges is how many ranges a map may have (user_namespaces(7); Linux 4.15).
+const maxRanges = 340
+
+// checkRanges says what the kernel would answer to with EINVAL alone: a range
+// is empty or goes beyond the last ID, or two have an ID in common.
+func checkRanges(m []host.Range) error {
+	if len(m) > maxRanges {
+		return fmt.Errorf("%d ranges, and the kernel takes %d", len(m), maxRanges)
+	}
+	for i, a := range m {
+		const end = 1<<32 - 1 // the last one, -1, stands for none
+		if a.Size == 0 || uint64(a.Container)+uint64(a.Size) > end || uint64(a.Host)+uint64(a.Size) > end {
+			return fmt.Errorf("%d IDs from %d inside and %d outside are not a range", a.Size, a.Container, a.Host)
+		}
+		for _, b := range m[:i] {
+			if overlap(a.Container, a.Size, b.Container, b.Size) || overlap(a.Host, a.Size, b.Host, b.Size) {
+				return fmt.Errorf("the ranges from %d and from %d inside have an ID in common", b.Container, a.Container)
+			}
+		}
+	}
+	return nil
+}
+
+func overlap(a, an, b, bn uint32) bool {
+	return uint64(a) < uint64(b)+uint64(bn) && uint64(b) < uint64(a)+uint64(an)
+}
+
+// hostID is the ID outside that an ID inside is; false if it is none.
+func hostID(m []host.Range, id uint32) (uint32, bool) {
+	for _, r := range m {
+		if id >= r.Container && id-r.Container < r.Size {
+			return r.Host + (id - r.Container), true
+		}
+	}
+	return 0, false
 }
 
 // own reports whether the map is of one ID, the process's own.
@@ -94,5 +140,9 @@ func (c *compiler) maps() error {
 	if c.ns.user != nil {
 		c.plan.Append(c.ns.user.steps()...)
 	}
-	return c.limits()
+	if err := c.limits(); err != nil {
+		return err
+	}
+	c.rdtTasks()
+	return c.netDevices()
 }

@@ -11,6 +11,8 @@ type Vocabulary struct {
 	MountOptions []string
 	// Namespaces are the types in linux.namespaces.
 	Namespaces []string
+	// MemoryModes and MemoryFlags are linux.memoryPolicy's.
+	MemoryModes, MemoryFlags []string
 }
 
 // Known returns what Compile understands, with or without a kernel that can do it.
@@ -22,26 +24,18 @@ func Known() Vocabulary {
 			v.MountOptions = append(v.MountOptions, "r"+w.word)
 		}
 	}
+	v.MountOptions = append(v.MountOptions, superWords[:]...)
 	for _, k := range kinds {
 		v.Namespaces = append(v.Namespaces, string(k.typ))
 	}
-	slices.Sort(v.MountOptions)
-	slices.Sort(v.Namespaces)
+	for _, m := range memoryModes {
+		v.MemoryModes = append(v.MemoryModes, string(m.name))
+	}
+	for _, f := range memoryFlags {
+		v.MemoryFlags = append(v.MemoryFlags, string(f.name))
+	}
+	for _, list := range [][]string{v.MountOptions, v.Namespaces, v.MemoryModes, v.MemoryFlags} {
+		slices.Sort(list)
+	}
 	return v
-}
-
-// Supports reports whether Compile takes a property that not every runtime has,
-// by its name in config.json: "linux.intelRdt". It is for those that have a row
-// in the table unsupported as long as they are refused; "mounts.idmap" stands for
-// the options idmap and ridmap.
-func Supports(property string) bool {
-	if property == "mounts.idmap" {
-		return !slices.Contains(refusedWords[:], "idmap")
-	}
-	for _, u := range unsupported {
-		if u.name == property {
-			return false
-		}
-	}
-	return true
 }

@@ -15,95 +15,68 @@ import (
 	"vitro/plan"
 )
 
-// options is a mount's list of options, understood: mount(8)'s words.
-type options struct {
-	set, clear plan.Attr
-	attrRec    bool // the r-forms, rro and its kin: for the mounts below as well
-	share      uintptr
-	bind, rec  bool
-	fs         []string // the file system's own
+// aMount is an entry of the config.json's mounts, understood.
+type aMount struct {
+	*specs.Mount
+	target string
+	as     string // its handle, if it isn't the target
+	opt    options
 }
 
-// words are mount(8)'s options that are not the file system's own. A new
-// option is a row.
-var words = [...]struct {
-	word       string
-	set, clear plan.Attr
-	share      uintptr
-	bind, rec  bool
-}{
-	{word: "defaults"},
-	{word: "bind", bind: true},
-	{word: "rbind", bind: true, rec: true},
-	{word: "ro", set: unix.MOUNT_ATTR_RDONLY},
-	{word: "rw", clear: unix.MOUNT_ATTR_RDONLY},
-	{word: "nosuid", set: unix.MOUNT_ATTR_NOSUID},
-	{word: "suid", clear: unix.MOUNT_ATTR_NOSUID},
-	{word: "nodev", set: unix.MOUNT_ATTR_NODEV},
-	{word: "dev", clear: unix.MOUNT_ATTR_NODEV},
-	{word: "noexec", set: unix.MOUNT_ATTR_NOEXEC},
-	{word: "exec", clear: unix.MOUNT_ATTR_NOEXEC},
-	{word: "noatime", set: unix.MOUNT_ATTR_NOATIME},
-	{word: "atime", clear: unix.MOUNT_ATTR__ATIME},
-	{word: "relatime", clear: unix.MOUNT_ATTR__ATIME},
-	{word: "norelatime", set: unix.MOUNT_ATTR_STRICTATIME},
-	{word: "strictatime", set: unix.MOUNT_ATTR_STRICTATIME},
-	{word: "nostrictatime", clear: unix.MOUNT_ATTR__ATIME},
-	{word: "nodiratime", set: unix.MOUNT_ATTR_NODIRATIME},
-	{word: "diratime", clear: unix.MOUNT_ATTR_NODIRATIME},
-	{word: "nosymfollow", set: unix.MOUNT_ATTR_NOSYMFOLLOW},
-	{word: "symfollow", clear: unix.MOUNT_ATTR_NOSYMFOLLOW},
-	{word: "private", share: unix.MS_PRIVATE},
-	{word: "rprivate", share: unix.MS_PRIVATE | unix.MS_REC},
-	{word: "shared", share: unix.MS_SHARED},
-	{word: "rshared", share: unix.MS_SHARED | unix.MS_REC},
-	{word: "slave", share: unix.MS_SLAVE},
-	{word: "rslave", share: unix.MS_SLAVE | unix.MS_REC},
-	{word: "unbindable", share: unix.MS_UNBINDABLE},
-	{word: "runbindable", share: unix.MS_UNBINDABLE | unix.MS_REC},
+// readMounts reads the mounts, before there is a child: some of them take the
+// host's privileges.
+func (c *compiler) readMounts() error {
+	c.listed = make([]aMount, len(c.Spec.Mounts))
+	for i := range c.Spec.Mounts {
+		m := aMount{Mount: &c.Spec.Mounts[i]}
+		m.target = path.Clean("/" + m.Destination)
+		var err error
+		if m.opt, err = readOptions(m.Mount); err != nil {
+			return err
+		}
+		switch {
+		case strings.ContainsRune(m.Destination+m.Source+m.Type, 0):
+			return fmt.Errorf("mount %q: its destination, source or type holds a NUL byte", m.Destination)
+		case m.target == "/" && !m.opt.remount:
+			return fmt.Errorf("mount %s: the root is not a place to mount on", m.Destination)
+		}
+		if !m.opt.remount {
+			m.as = c.handle(m.target)
+		}
+		if err := c.hostMount(&m); err != nil {
+			return err
+		}
+		if m.opt.remount && !m.opt.bind && !c.owned(i, m.target) {
+			if len(m.opt.fs) > 0 {
+				return fmt.Errorf("mount %s: remount with %q: the file system there is the host's, and would change for the host too", m.Destination, m.opt.fs)
+			}
+			m.opt.bind = true // what can be had is had: the mount changes, the host's file system doesn't
+		}
+		c.listed[i] = m
+	}
+	return nil
 }
 
-// refusedWords are options of the specification that have no step yet.
-var refusedWords = [...]string{"idmap", "ridmap", "tmpcopyup", "remount"}
-
-func propagation(word string) uintptr {
-	for _, w := range words {
-		if w.share != 0 && w.word == word {
-			return w.share
+// owned reports whether the file system at a place is one that the container's
+// own mounts, those before the n-th, have made.
+func (c *compiler) owned(n int, target string) bool {
+	for i := n - 1; i >= 0; i-- {
+		if m := &c.listed[i]; m.target == target && !m.opt.remount {
+			return !m.opt.bind && m.Type != "cgroup" && m.Type != "cgroup2"
 		}
 	}
-	return 0
+	return false
 }
 
-// readOptions sorts a mount's options. Words that aren't in the table are the
-// file system's; the r-form of an attribute word ("rro") goes for the whole tree.
-func readOptions(m *specs.Mount) (o options, err error) {
-	o.bind = m.Type == "bind"
-	for _, w := range m.Options {
-		if slices.Contains(refusedWords[:], w) {
-			return o, fmt.Errorf("mount %s: vitro has no option %q yet", m.Destination, w)
-		}
-		i := slices.IndexFunc(words[:], func(x struct {
-			word       string
-			set, clear plan.Attr
-			share      uintptr
-			bind, rec  bool
-		}) bool {
-			return x.word == w || w == "r"+x.word && (x.set|x.clear) != 0
-		})
-		if i < 0 {
-			o.fs = append(o.fs, w)
-			continue
-		}
-		x := words[i]
-		o.set, o.clear = (o.set|x.set)&^x.clear, (o.clear|x.clear)&^x.set
-		o.attrRec = o.attrRec || x.word != w
-		o.bind, o.rec = o.bind || x.bind, o.rec || x.rec
-		if x.share != 0 {
-			o.share = x.share
-		}
+// handle is the name for a mount where its target's own is another mount's
+// already, which this one is going to cover; else empty.
+func (c *compiler) handle(target string) string {
+	n := c.handles[target]
+	c.handles[target]++
+	if n == 0 {
+		return ""
 	}
-	return o, nil
+	return fmt.Sprintf("%s#%d", target, n+1)
 }
 
 func isBind(m *specs.Mount) bool {
@@ -121,13 +94,11 @@ func (c *compiler) mounts() error {
 	if c.Root != nil {
 		c.plan.Append(c.Root...)
 	} else {
-		c.plan.Add("the root file system, as a mount of its own", &plan.Bind{Source: absolute(c.Bundle, c.Spec.Root.Path), Target: "/", Recursive: true, Share: unix.MS_PRIVATE | unix.MS_REC})
+		c.plan.Add("the root file system, as a mount of its own", &plan.Bind{Source: absolute(c.Bundle, c.Spec.Root.Path), Target: "/", Recursive: true, Share: c.rootSharing()})
 	}
 	c.plan.Add("pivot_root(2) wants its new root to be a mount point", &plan.SetRoot{At: c.At})
-	for i := range c.Spec.Mounts {
-		if err := c.mount(&c.Spec.Mounts[i]); err != nil {
-			return err
-		}
+	for i := range c.listed {
+		c.mount(&c.listed[i])
 	}
 	if err := c.devices(); err != nil {
 		return err
@@ -138,35 +109,75 @@ func (c *compiler) mounts() error {
 	return nil
 }
 
-func (c *compiler) mount(m *specs.Mount) error {
-	target := path.Clean("/" + m.Destination)
-	if target == "/" {
-		return fmt.Errorf("mount %s: the root is not a place to mount on", m.Destination)
+// rootSharing is how the root's mounts travel while the rest is put together. A
+// root that is to be a slave stays what it is in the child's namespace, a slave
+// of the host's; every other is on its own.
+func (c *compiler) rootSharing() uintptr {
+	if propagation(c.linux.RootfsPropagation)&^unix.MS_REC == unix.MS_SLAVE {
+		return unix.MS_SLAVE | unix.MS_REC
 	}
-	o, err := readOptions(m)
-	if err != nil {
-		return err
-	}
-	switch {
-	case o.bind:
-		c.bind(m, target, o)
-	case m.Type == "cgroup" || m.Type == "cgroup2":
-		c.cgroupMount(target, o)
-	default:
-		c.fs(m, target, o)
-	}
-	return nil
+	return unix.MS_PRIVATE | unix.MS_REC
 }
 
-func (c *compiler) bind(m *specs.Mount, target string, o options) {
-	src := absolute(c.Bundle, m.Source)
-	if o.share == 0 {
-		o.share = unix.MS_PRIVATE | unix.MS_REC
+// mount makes one mount ready, and keeps its second half for later.
+func (c *compiler) mount(m *aMount) {
+	c.covers(m.target)
+	switch {
+	case m.opt.remount:
+		c.later("what is mounted there, in another way", &plan.Remount{Target: m.target, Set: m.opt.set, Clear: m.opt.clear,
+			Options: m.opt.fs, Bind: m.opt.bind, Share: m.opt.share})
+	case m.opt.idmap, m.opt.copyUp:
+		c.made(m)
+	case m.opt.bind:
+		c.bind(m)
+	case m.Type == "cgroup" || m.Type == "cgroup2":
+		c.cgroupMount(m)
+	default:
+		c.fs(m)
 	}
-	file := c.Facts.Files[src]
-	delete(c.fresh, target)
-	c.plan.Add(whyBind(target), &plan.Bind{Source: src, Target: target, Recursive: o.rec, Set: o.set, Clear: o.clear, AttrRec: o.attrRec, Share: o.share, File: file})
-	c.later("", &plan.Attach{Target: target, File: file, Under: c.under(target)})
+}
+
+// covers forgets what is known of a place, and of all below it: a mount comes
+// on top.
+func (c *compiler) covers(target string) {
+	for t := range c.fresh {
+		if t == target || strings.HasPrefix(t, target+"/") {
+			delete(c.fresh, t)
+		}
+	}
+}
+
+func (c *compiler) bind(m *aMount) {
+	o := &m.opt
+	src := absolute(c.Bundle, m.Source)
+	b := &plan.Bind{Source: src, Target: m.target, As: m.as, Recursive: o.rec, Set: o.set, Clear: o.clear, Share: o.sharing(), File: c.Facts.Files[src]}
+	both := o.recSet|o.recClear != 0
+	if both {
+		b.Set, b.Clear, b.AttrRec = o.recSet, o.recClear, true
+	}
+	c.plan.Add(whyBind(m.target), b)
+	if both && (o.set != o.recSet || o.clear != o.recClear) {
+		c.attr("and what is asked for the mount itself, not for those below it", m)
+	}
+	c.put(m, b.File)
+}
+
+// sharing is how a bind mount's events travel: to and from nowhere, if nothing is said.
+func (o *options) sharing() uintptr {
+	if o.share == 0 {
+		return unix.MS_PRIVATE | unix.MS_REC
+	}
+	return o.share
+}
+
+// attr sets attributes of a mount that is made already.
+func (c *compiler) attr(why string, m *aMount) {
+	c.plan.Add(why, &plan.MountFlags{Handle: m.name(), Target: m.target, Set: m.opt.set, Clear: m.opt.clear})
+}
+
+// put keeps the second half of a mount for later.
+func (c *compiler) put(m *aMount, file bool) {
+	c.later("", &plan.Attach{Target: m.target, As: m.as, File: file, Strict: strict(m.Type) && !m.opt.bind, Under: c.under(m.target)})
 }
 
 func whyBind(target string) string {
@@ -209,17 +220,26 @@ var owners = [...]struct {
 	{"mqueue", unix.CLONE_NEWIPC, "/dev/mqueue"},
 }
 
-func (c *compiler) fs(m *specs.Mount, target string, o options) {
+func (c *compiler) fs(m *aMount) {
+	o := &m.opt
 	for _, w := range owners {
 		if m.Type == w.fstype && c.foreign(w.flag) {
-			c.plan.Add("the host's, since the namespace that it shows is the host's", &plan.Bind{Source: w.source, Target: target, Recursive: true, Set: o.set, Clear: o.clear, AttrRec: o.set != 0, Share: unix.MS_PRIVATE | unix.MS_REC})
-			c.later("", &plan.Attach{Target: target, Strict: strict(m.Type)})
+			c.plan.Add("the host's, since the namespace that it shows is the host's", &plan.Bind{Source: w.source, Target: m.target, As: m.as, Recursive: true, Set: o.set, Clear: o.clear, AttrRec: o.set != 0, Share: o.sharing()})
+			c.later("", &plan.Attach{Target: m.target, As: m.as, Strict: strict(m.Type)})
 			return
 		}
 	}
-	c.plan.Add(whyFS(target), &plan.NewFS{Type: m.Type, Source: m.Source, Options: o.fs, Attr: o.set, Target: target})
-	c.later("", &plan.Attach{Target: target, Strict: strict(m.Type), Under: c.under(target)})
-	c.fresh[target] = m.Type == "tmpfs"
+	c.plan.Add(whyFS(m.target), &plan.NewFS{Type: m.Type, Source: m.Source, Options: c.labelled(m), Attr: o.set, Target: m.target, As: m.as})
+	c.share(m)
+	c.put(m, false)
+	c.fresh[m.target] = m.Type == "tmpfs" && m.as == ""
+}
+
+// share sets how the events of a file system of the container's own travel.
+func (c *compiler) share(m *aMount) {
+	if m.opt.share != 0 && m.opt.share&^unix.MS_REC != unix.MS_PRIVATE {
+		c.plan.Add("how mounts in it travel", &plan.MountFlags{Handle: m.name(), Target: m.target, Share: m.opt.share})
+	}
 }
 
 // foreign reports whether a namespace belongs to another user namespace than
@@ -273,44 +293,47 @@ func (c *compiler) pivot() error {
 
 // cgroupMount shows the container its cgroups. In a cgroup namespace of its
 // own it mounts the file system itself; else it is shown its part of the host's.
-func (c *compiler) cgroupMount(target string, o options) {
+func (c *compiler) cgroupMount(m *aMount) {
+	target, o := m.target, &m.opt
 	hs := c.Facts.Cgroups.Hierarchies
 	own := c.ns.new(unix.CLONE_NEWCGROUP)
 	switch {
 	case len(hs) == 0:
 		return
 	case len(hs) == 1 && hs[0].V2:
-		c.cgroupTree(0, target, own, o.set)
+		c.cgroupTree(0, target, m.as, own, o.set)
+		c.share(m)
 		return
 	}
-	c.plan.Add("a folder for the trees of cgroups, one for each controller", &plan.NewFS{Type: "tmpfs", Source: "tmpfs", Options: []string{"mode=755"}, Attr: o.set &^ unix.MOUNT_ATTR_RDONLY, Target: target})
-	c.later("", &plan.Attach{Target: target})
-	c.fresh[target] = true
+	c.plan.Add("a folder for the trees of cgroups, one for each controller", &plan.NewFS{Type: "tmpfs", Source: "tmpfs", Options: []string{"mode=755"}, Attr: o.set &^ unix.MOUNT_ATTR_RDONLY, Target: target, As: m.as})
+	c.share(m)
+	c.later("", &plan.Attach{Target: target, As: m.as})
+	c.fresh[target] = m.as == ""
 	for i := range hs {
 		name := path.Base(hs[i].Mount)
-		c.cgroupTree(i, target+"/"+name, own, o.set)
+		c.cgroupTree(i, target+"/"+name, c.handle(target+"/"+name), own, o.set)
 		for _, ctl := range hs[i].Controllers {
 			if word := strings.TrimPrefix(ctl, "name="); word != name && strings.Contains(name, ",") {
-				c.later("", &plan.Symlink{Target: name, Path: target + "/" + word, Under: target})
+				c.later("", &plan.Symlink{Target: name, Path: target + "/" + word, Under: c.under(target + "/" + word)})
 			}
 		}
 	}
 	if o.set&unix.MOUNT_ATTR_RDONLY != 0 {
-		c.later("", &plan.Seal{Target: target})
+		c.later("", &plan.Seal{Target: m.name()})
 	}
 }
 
-func (c *compiler) cgroupTree(i int, target string, own bool, set plan.Attr) {
+func (c *compiler) cgroupTree(i int, target, as string, own bool, set plan.Attr) {
 	h := &c.Facts.Cgroups.Hierarchies[i]
 	const why = "what it uses and may use, from its own cgroup on"
 	if own && h.V2 {
-		c.plan.Add(why, &plan.NewFS{Type: "cgroup2", Source: "cgroup", Attr: set, Target: target})
+		c.plan.Add(why, &plan.NewFS{Type: "cgroup2", Source: "cgroup", Attr: set, Target: target, As: as})
 	} else {
 		// The container's part of the host's tree: in a cgroup namespace it looks
 		// like a mount of the container's own, and is cheaper to make.
-		c.plan.Add(why, &plan.Bind{Source: c.cgroupDir(h), Target: target, Set: set, Share: unix.MS_PRIVATE})
+		c.plan.Add(why, &plan.Bind{Source: c.cgroupDir(h), Target: target, As: as, Set: set, Share: unix.MS_PRIVATE})
 	}
-	c.later("", &plan.Attach{Target: target, Under: c.under(target)})
+	c.later("", &plan.Attach{Target: target, As: as, Under: c.under(target)})
 }
 
 // cgroupDir is the container's cgroup in a hierarchy; where it has none, the

@@ -4,6 +4,7 @@ package spec
 
 import (
 	"fmt"
+	"path"
 	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -80,6 +81,9 @@ func readNamespaces(l *specs.Linux) (n namespaces, err error) {
 			if ns.Type != k.typ {
 				continue
 			}
+			if ns.Path != "" && !path.IsAbs(ns.Path) {
+				return n, fmt.Errorf("compile config.json: linux.namespaces: %s: path %q is not absolute", ns.Type, ns.Path)
+			}
 			if ns.Path == "" {
 				n.flags |= plan.NamespaceFlag(k.kind)
 			} else {
@@ -96,11 +100,27 @@ func readNamespaces(l *specs.Linux) (n namespaces, err error) {
 // clone is the birth. The cgroup namespace is left for later: its root is the
 // cgroup that the process is in when it is made.
 func (c *compiler) clone() error {
+	for _, early := range [...]func() error{c.readMounts, c.openProc, c.rdt} {
+		if err := early(); err != nil {
+			return err
+		}
+	}
+	if _, _, err := c.affinity(); err != nil { // it is for further processes; this one only reads it
+		return err
+	}
+	offsets, err := c.timeOffsets()
+	if err != nil {
+		return err
+	}
+	late := uint64(unix.CLONE_NEWCGROUP)
+	if offsets != "" {
+		late |= unix.CLONE_NEWTIME // they are written before anybody is in it
+	}
 	for _, j := range c.ns.join {
 		c.plan.Add("the container shares this namespace", &host.Open{Path: j.Path, Flags: unix.O_RDONLY, As: j.Handle})
 	}
 	c.plan.Add("the container's first process, in namespaces of its own", &plan.Clone{
-		Flags: c.ns.flags &^ unix.CLONE_NEWCGROUP, Join: c.ns.join, Into: c.cgroups.Into,
+		Flags: c.ns.flags &^ late, Join: c.ns.join, Into: c.cgroups.Into,
 	})
 	return nil
 }
@@ -115,6 +135,9 @@ func (c *compiler) enter() error {
 	}
 	if c.ns.new(unix.CLONE_NEWCGROUP) {
 		c.plan.Add("from here on, the container's cgroup looks like the root of all", &plan.Unshare{Flags: unix.CLONE_NEWCGROUP})
+	}
+	if c.Keyring {
+		c.keyLabel()
 	}
 	c.plan.Add("a session and a keyring of its own: no signal of our terminal, none of our keys", &plan.Session{Keyring: c.Keyring})
 	return nil

@@ -44,7 +44,7 @@ var rlimits = [...]struct {
 // limits sets the limits of the process itself, from outside.
 func (c *compiler) limits() error {
 	nofile := false
-	for _, l := range c.proc.Rlimits {
+	for n, l := range c.proc.Rlimits {
 		i := slices.IndexFunc(rlimits[:], func(r struct {
 			typ, name string
 			num       int
@@ -54,6 +54,8 @@ func (c *compiler) limits() error {
 		switch {
 		case i < 0:
 			return fmt.Errorf("compile config.json: process.rlimits: unknown type %q", l.Type)
+		case slices.ContainsFunc(c.proc.Rlimits[:n], func(o specs.POSIXRlimit) bool { return o.Type == l.Type }):
+			return fmt.Errorf("compile config.json: process.rlimits: %s is there twice", l.Type)
 		case l.Soft > l.Hard:
 			return fmt.Errorf("compile config.json: process.rlimits: %s: soft limit %d is above the hard one, %d", l.Type, l.Soft, l.Hard)
 		}
@@ -120,7 +122,10 @@ func (c *compiler) capSets() (bounding plan.CapSet, sets *plan.Capabilities, mis
 	known := plan.CapSet(1)<<(c.Facts.LastCap+1) - 1
 	parse := func(names []string) (set plan.CapSet) {
 		for _, n := range names {
-			b, _ := plan.ParseCap(n) // unknown names are ignored, as by runc: a newer kernel's
+			b, _ := plan.ParseCap(n)
+			if b&known == 0 {
+				c.note("process.capabilities: left out, since this kernel has none of this name: %q", n)
+			}
 			set |= b & known
 		}
 		missing |= set &^ have
@@ -141,8 +146,21 @@ func (c *compiler) capSets() (bounding plan.CapSet, sets *plan.Capabilities, mis
 	return bounding, sets, missing
 }
 
+// note keeps a warning: what the specification has us leave out rather than fail.
+func (c *compiler) note(format string, args ...any) {
+	if c.cgroups == nil { // a further process: the container's own start has said it
+		return
+	}
+	if n := fmt.Sprintf(format, args...); !slices.Contains(c.cgroups.Notes, n) {
+		c.cgroups.Notes = append(c.cgroups.Notes, n)
+	}
+}
+
 // privileges takes from the child all that set-up needed and the container must not have.
 func (c *compiler) privileges() error {
+	if !path.IsAbs(c.proc.Cwd) {
+		return fmt.Errorf("compile config.json: process.cwd: %q is not an absolute path", c.proc.Cwd)
+	}
 	umask := uint32(0o022)
 	if c.proc.User.Umask != nil {
 		umask = *c.proc.User.Umask
@@ -152,21 +170,25 @@ func (c *compiler) privileges() error {
 	if c.Await != "" {
 		c.plan.Add("a command that is not there is an error of the making, not of the start", &plan.Lookup{Exec: *c.program()})
 	}
-	if c.proc.NoNewPrivileges {
-		c.plan.Add("no setuid program gives more than there is: process.noNewPrivileges", &plan.NoNewPrivs{})
-	} else {
-		filter, err := c.filter()
-		if err != nil {
+	if c.inside == nil {
+		if err := c.clocks(); err != nil {
 			return err
 		}
-		if filter != nil {
-			c.plan.Add("system calls that no container needs; before the privilege to load it goes", filter)
-		}
+	}
+	if err := c.traits(); err != nil {
+		return err
+	}
+	c.labels()
+	if c.proc.NoNewPrivileges {
+		c.plan.Add("no setuid program gives more than there is: process.noNewPrivileges", &plan.NoNewPrivs{})
+	} else if err := c.filter("system calls that no container needs; before the privilege to load it goes"); err != nil {
+		return err
 	}
 	bounding, sets, missing := c.capSets()
 	why := "capabilities that no program of the container can get back"
 	if missing != 0 {
 		why += fmt.Sprintf(" (left out, since this process doesn't have them: %s)", missing)
+		c.note("process.capabilities: left out, since this process doesn't have them: %s", missing)
 	}
 	c.plan.Add(why, &plan.BoundingSet{Keep: bounding, Last: c.Facts.LastCap})
 	c.plan.Add("where the command starts", &plan.Chdir{Path: path.Clean("/" + c.proc.Cwd)})
@@ -215,11 +237,7 @@ func (c *compiler) seal() error {
 	if !c.proc.NoNewPrivileges {
 		return nil
 	}
-	filter, err := c.filter()
-	if err == nil && filter != nil {
-		c.plan.Add("system calls that no container needs; the last thing before the command", filter)
-	}
-	return err
+	return c.filter("system calls that no container needs; the last thing before the command")
 }
 
 // exec is the end of the plan: the container's command.

@@ -36,7 +36,6 @@ func showFeatures(inv *invocation) (int, error) {
 func theFeatures() *features.Features {
 	words, filter := spec.Known(), seccomp.Known()
 	yes := func(b bool) *bool { return &b }
-	rdt := yes(spec.Supports("linux.intelRdt"))
 	f := &features.Features{
 		OCIVersionMin: "1.0.0",
 		OCIVersionMax: specs.Version,
@@ -50,25 +49,17 @@ func theFeatures() *features.Features {
 				Enabled: yes(true), Actions: filter.Actions, Operators: filter.Operators, Archs: filter.Archs,
 				KnownFlags: filter.Flags, SupportedFlags: filter.Flags,
 			},
-			Apparmor:        &features.Apparmor{Enabled: yes(spec.Supports("process.apparmorProfile"))},
-			Selinux:         &features.Selinux{Enabled: yes(spec.Supports("process.selinuxLabel"))},
-			IntelRdt:        &features.IntelRdt{Enabled: rdt, Schemata: rdt, Monitoring: rdt},
-			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: yes(spec.Supports("mounts.idmap"))}},
-			NetDevices:      &features.NetDevices{Enabled: yes(spec.Supports("linux.netDevices"))},
+			Apparmor:        &features.Apparmor{Enabled: yes(true)},
+			Selinux:         &features.Selinux{Enabled: yes(true)},
+			IntelRdt:        &features.IntelRdt{Enabled: yes(true), Schemata: yes(true), Monitoring: yes(true)},
+			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: yes(true)}},
+			MemoryPolicy:    &features.MemoryPolicy{Modes: words.MemoryModes, Flags: words.MemoryFlags},
+			NetDevices:      &features.NetDevices{Enabled: yes(true)},
 		},
 		Annotations: map[string]string{"vitro.version": strings.Fields(version)[2]},
-	}
-	if spec.Supports("linux.memoryPolicy") {
-		f.Linux.MemoryPolicy = &features.MemoryPolicy{Modes: memoryModes[:], Flags: memoryFlags[:]}
 	}
 	if systemdDriver {
 		f.PotentiallyUnsafeConfigAnnotations = []string{"org.systemd.property."} // for systemd to read
 	}
 	return f
 }
-
-// The words of linux.memoryPolicy: set_mempolicy(2).
-var (
-	memoryModes = [...]string{"MPOL_DEFAULT", "MPOL_BIND", "MPOL_INTERLEAVE", "MPOL_WEIGHTED_INTERLEAVE", "MPOL_PREFERRED", "MPOL_PREFERRED_MANY", "MPOL_LOCAL"}
-	memoryFlags = [...]string{"MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"}
-)
