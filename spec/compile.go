@@ -303,7 +303,8 @@ func (c *compiler) hide() error {
 }
 
 // kernelMount is the proc or sysfs that a path is in, which can be found without
-// a path; "" if it is in none.
+// a path; "" if it is in none, or if two mounts have the same place: one covers
+// the other then.
 func (c *compiler) kernelMount(p string) (in string) {
 	for i := range c.Spec.Mounts {
 		m := &c.Spec.Mounts[i]

@@ -78,7 +78,7 @@ func (inv *invocation) detached(c *container.Container, b *bundle, r *spec.Reque
 		return err
 	}
 	inv.notes(p)
-	o.Undo, o.Folder, o.Console, o.Listener = c.List, c.Dir, inv.sendConsole(), inv.sendListener(c.ID, b)
+	o.Undo, o.Folder, o.Console = c.List, c.Dir, inv.sendConsole()
 	o.Meanwhile = c.Saver(inv.state(b, p))
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -107,7 +107,7 @@ func (inv *invocation) foreground(c *container.Container, b *bundle) (int, error
 		return 1, err
 	}
 	job := monitor.Job{Plan: p.Plan, Cgroups: p.Cgroups, Streams: streams}
-	job.Options = run.Options{Undo: c.List, Folder: c.Dir, Meanwhile: c.Saver(inv.state(b, p)), Listener: inv.sendListener(c.ID, b)}
+	job.Options = run.Options{Undo: c.List, Folder: c.Dir, Meanwhile: c.Saver(inv.state(b, p))}
 	var late error
 	job.Started = func(child *run.Child) {
 		if late = inv.writePID(child.Pid); late != nil {

@@ -77,7 +77,7 @@ func (inv *invocation) exec(c *container.Container) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	o := run.Options{Folder: c.Dir, Handles: map[string]int{hook.Container: pidfd}, Console: inv.sendConsole(), Listener: inv.sendListener(c.ID, b)}
+	o := run.Options{Folder: c.Dir, Handles: map[string]int{hook.Container: pidfd}, Console: inv.sendConsole()}
 	if !detach {
 		return inv.execForeground(p, streams, o)
 	}
@@ -124,7 +124,7 @@ func (inv *invocation) execPlan(c *container.Container, b *bundle, proc *specs.P
 		return nil, err
 	}
 	return spec.CompileExec(&spec.ExecRequest{
-		Spec: b.spec, Process: proc, Facts: facts, Inside: inside, Cgroups: dirs, Stdio: streams.Names(), Preserve: preserve,
+		ID: c.ID, Bundle: b.dir, Spec: b.spec, Process: proc, Facts: facts, Inside: inside, Cgroups: dirs, Stdio: streams.Names(), Preserve: preserve,
 	})
 }
 

@@ -66,7 +66,7 @@ func (inv *invocation) resume(c *container.Container) error {
 		}
 		return spec.CompileRest(&spec.Request{ID: c.ID, Spec: b.spec, Facts: facts, Bundle: b.dir}, c.State.Cgroups)
 	}
-	err = run.Resume(w, run.Options{Listener: inv.sendListener(c.ID, nil)})
+	err = run.Resume(w, run.Options{})
 	for _, name := range [...]string{"exec.fifo", "started", "page"} {
 		if e := os.Remove(c.Path(name)); err == nil && e != nil {
 			err = e

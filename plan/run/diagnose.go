@@ -32,9 +32,9 @@ type reason struct {
 
 // reasons are the tables in the order in which they are searched: what is
 // special before what is general.
-func reasons() [7][]reason {
+func reasons() [8][]reason {
 	return [...][]reason{
-		endReasons[:], namespaceReasons[:], mountReasons[:], cgroupReasons[:], processReasons[:], networkReasons[:], generalReasons[:],
+		endReasons[:], namespaceReasons[:], mountReasons[:], cgroupReasons[:], traitReasons[:], processReasons[:], networkReasons[:], generalReasons[:],
 	}
 }
 

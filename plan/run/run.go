@@ -16,7 +16,6 @@
 //	                  ◀────── 'p' (the first process of two: the second's PID is on the page)
 //	                  ◀────── 'c' and a descriptor (the console)
 //	                  ◀────── 'd' (a step is done: before a step to meet at, and in strict mode)
-//	                  ◀────── 'n' (a filter is loaded that has a listener; see Options.Listener)
 //	                  ◀────── 'w' (waits to be started: see Start and Resume)
 //	                  ◀────── 'f' (a step failed: step, call, errno are on the page; waits)
 //	end of file       ◀────── exec
@@ -32,8 +31,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -65,8 +62,6 @@ type Options struct {
 	// Console is called with the terminal's other side as soon as it is there.
 	// Nil: it is kept in Child.
 	Console func(*os.File) error
-	// Listener is called with the descriptor that a seccomp filter's notices come on.
-	Listener func(*os.File) error
 
 	// For tests: Fail makes steps fail with an error before they do anything;
 	// After is called after each step, when all is at rest.
@@ -279,8 +274,6 @@ func (x *execution) hear(want byte) error {
 			return x.ended(want)
 		case b == 'c':
 			err = x.console(oob)
-		case b == 'n':
-			err = x.listener()
 		case b == 'f':
 			if err := x.known(); err != nil {
 				return err
@@ -329,33 +322,6 @@ func (x *execution) console(oob []byte) (err error) {
 	}
 	defer func() { x.child.Console.Close(); x.child.Console = nil }()
 	return x.o.Console(x.child.Console)
-}
-
-// listener takes the filter's listener out of the child's hands: it can't send
-// the descriptor itself, since the filter is in force (pidfd_getfd(2)).
-func (x *execution) listener() error {
-	dir := fmt.Sprintf("/proc/%d/fd", x.child.Pid)
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return fmt.Errorf("find seccomp listener: %w", err)
-	}
-	for _, e := range entries {
-		if to, _ := os.Readlink(dir + "/" + e.Name()); !strings.Contains(to, "seccomp notify") {
-			continue
-		}
-		n, _ := strconv.Atoi(e.Name())
-		fd, err := unix.PidfdGetfd(x.child.Pidfd, n, 0)
-		if err != nil {
-			return fmt.Errorf("take seccomp listener: %w", err)
-		}
-		f := os.NewFile(uintptr(fd), "seccomp listener")
-		defer f.Close()
-		if x.o.Listener == nil {
-			return errors.New("hand over seccomp listener: nobody wants it")
-		}
-		return x.o.Listener(f)
-	}
-	return errors.New("find seccomp listener: the child has none")
 }
 
 var errKilled = errors.New("the child was killed")
