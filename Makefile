@@ -19,7 +19,7 @@ export CGO_ENABLED := 0
 
 .PHONY: help
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
 
 .PHONY: build
 build: ## the two programs, static, in bin/
@@ -45,6 +45,19 @@ test-vm: ## the tests of VM_TESTS in a virtual machine with pure cgroup v2, as r
 	@test/setup test
 	@$(MAKE) -s build
 	@test/vm/test $(VM_TESTS)
+
+.PHONY: test-oci
+test-oci: ## the OCI's conformance suite: vitro-oci beside runc and crun; TESTFLAGS: -short, -update, -v
+	@test/setup test
+	@$(MAKE) -s build
+	@$(GO) build -o bin/test-oci ./test/oci
+	@bin/test-oci -go $(GO) $(TESTFLAGS)
+
+.PHONY: test-engines
+test-engines: ## vitro-oci as the runtime of Podman, dockerd, containerd; TESTFLAGS: -short, -run NAME, …
+	@test/setup engines
+	@$(MAKE) -s build
+	@$(GO) test ./test/engines -v -count=1 -timeout 10m -engines $(TESTFLAGS)
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, known vulnerabilities
