@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engines
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+const dockerPrelude = `
+export DOCKER_HOST=unix://$dir/docker/sock DOCKER_CONFIG=$dir/docker/config
+e() { docker "$@"; }
+run() { e run --network none --name "$c" "$@"; }
+once() { e run --network none --rm "$@"; }
+E=docker
+`
+
+func TestDocker(t *testing.T) {
+	need(t, "docker", "dockerd", "containerd", "iptables")
+	dir := sub(t, "docker")
+	e := engine{
+		name:    "docker",
+		prelude: dockerPrelude + common,
+		load:    `e load -q -i "$images" && once $img true`,
+		clear:   `for i in $(e ps -aq --filter "name=^$c([^0-9]|\$)"); do e rm -f $i; done >/dev/null`,
+		log:     filepath.Join(dir, "log"),
+	}
+	config := filepath.Join(dir, "daemon.json") // there is no flag for this file, which would be made in /etc
+	if err := os.WriteFile(config, []byte(sprintf(`{"deprecated-key-path": %q}`, filepath.Join(dir, "key.json"))), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ready := func() bool {
+		return exec.Command("docker", "-H", "unix://"+filepath.Join(dir, "sock"), "version").Run() == nil
+	}
+	daemon(t, e.log, ready, "dockerd", "--data-root", filepath.Join(dir, "root"), "--exec-root", filepath.Join(dir, "run"),
+		"--pidfile", filepath.Join(dir, "pid"), "-H", "unix://"+filepath.Join(dir, "sock"), "--config-file", config, "--exec-opt", "native.cgroupdriver=cgroupfs",
+		"--add-runtime", "tested="+st.runtime, "--default-runtime", "tested")
+	e.run(t, bothCases, dockerCases)
+}
