@@ -9,7 +9,7 @@ var sprintf = fmt.Sprintf
 // common are words of all engines' scripts. cg FILE prints a file of the
 // container's own cgroup as it sees it: the name on v1, then that on v2.
 const common = `
-until_true() { for i in $(seq 150); do "$@" >/dev/null 2>&1 && return; sleep .1; done; echo "never true: $*" >&2; return 1; }
+until_true() { local n; for n in $(seq 150); do "$@" >/dev/null 2>&1 && return; sleep .1; done; echo "never true: $*" >&2; return 1; }
 cg() { echo "cat /sys/fs/cgroup/$1 2>/dev/null || cat /sys/fs/cgroup/$2"; }
 state() { e inspect -f "{{.State.$1}}" "$c"; }
 is() { [ "$(state "$1")" = "$2" ]; }

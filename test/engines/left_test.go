@@ -92,7 +92,7 @@ func (e engine) keeps(thing string) bool {
 		}
 	}
 	// Folders that are made once, not for each container.
-	for _, c := range [...]string{"libpod_parent", "machine.slice", "docker", "system.slice"} {
+	for _, c := range [...]string{"libpod_parent", "docker", "test", "k8s.io", "kube"} {
 		if strings.HasPrefix(thing, "cgroup ") && filepath.Base(thing) == c {
 			return true
 		}
