@@ -95,7 +95,8 @@ type compiler struct {
 //   - kernel parameters before /proc/sys is made read-only;
 //   - the bounding set before the user changes, the user before the capabilities;
 //   - the filter as late as it can be: without no_new_privs loading one takes
-//     CAP_SYS_ADMIN, so it comes before capabilities are dropped.
+//     CAP_SYS_ADMIN, so it comes before capabilities are dropped. Paths are
+//     resolved before it: profiles that are older than openat2(2) deny that.
 var stages = [...]func(*compiler) error{
 	(*compiler).hostBefore,
 	(*compiler).clone,

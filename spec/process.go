@@ -170,6 +170,7 @@ func (c *compiler) privileges() error {
 	if c.Await != "" {
 		c.plan.Add("a command that is not there is an error of the making, not of the start", &plan.Lookup{Exec: *c.program()})
 	}
+	c.plan.Add("where the command starts", &plan.Chdir{Path: path.Clean("/" + c.proc.Cwd)})
 	if c.inside == nil {
 		if err := c.clocks(); err != nil {
 			return err
@@ -191,7 +192,6 @@ func (c *compiler) privileges() error {
 		c.note("process.capabilities: left out, since this process doesn't have them: %s", missing)
 	}
 	c.plan.Add(why, &plan.BoundingSet{Keep: bounding, Last: c.Facts.LastCap})
-	c.plan.Add("where the command starts", &plan.Chdir{Path: path.Clean("/" + c.proc.Cwd)})
 	c.plan.Append(c.late...)
 	u := c.proc.User
 	keep := c.fixedGroups()
