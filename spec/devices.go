@@ -38,7 +38,11 @@ func (c *compiler) devices() error {
 		}
 	}
 	for _, d := range defaultDevices {
-		if err := c.device("every program expects it", &plan.Node{Path: "/dev/" + d.name, Type: unix.S_IFCHR, Mode: 0o666, Major: d.major, Minor: d.minor}); err != nil {
+		n := &plan.Node{Path: "/dev/" + d.name, Type: unix.S_IFCHR, Mode: 0o666, Major: d.major, Minor: d.minor}
+		if c.lastDevice(n.Path) >= 0 {
+			continue
+		}
+		if err := c.device("every program expects it", n); err != nil {
 			return err
 		}
 	}
@@ -46,6 +50,11 @@ func (c *compiler) devices() error {
 		n, err := node(&c.linux.Devices[i])
 		if err != nil {
 			return err
+		}
+		// The last of several at one place counts. /dev/ptmx has to be that of the
+		// container's own /dev/pts: the link below.
+		if c.lastDevice(n.Path) != i || n.Path == devLinks[0].path {
+			continue
 		}
 		if err := c.device("a device of the host, at the user's wish", n); err != nil {
 			return err
@@ -55,6 +64,16 @@ func (c *compiler) devices() error {
 		c.later("", &plan.Symlink{Target: l.target, Path: l.path, Under: c.under(l.path)})
 	}
 	return nil
+}
+
+// lastDevice is the place of a device in linux.devices, from the end; -1 if it is not there.
+func (c *compiler) lastDevice(name string) int {
+	for i := len(c.linux.Devices) - 1; i >= 0; i-- {
+		if path.Clean("/"+c.linux.Devices[i].Path) == name {
+			return i
+		}
+	}
+	return -1
 }
 
 // device makes a node, or mounts the host's where the kernel makes none: in a
