@@ -219,7 +219,7 @@ func (s *scene) notFound(e *plan.Exec, seen []*programFile) (cause, remedy strin
 	for i, p := range e.Paths {
 		dirs[i] = path.Dir(p)
 	}
-	return fmt.Sprintf("%s is in none of the folders of PATH: %s", plain(name), quoteOdd(strings.Join(dirs, ":"))), remedy
+	return fmt.Sprintf("executable file not found in $PATH: %s is in none of its folders, %s", plain(name), quoteOdd(strings.Join(dirs, ":"))), remedy
 }
 
 func (s *scene) has(name string) bool {

@@ -194,9 +194,9 @@ func TestExecSearch(t *testing.T) {
 		cause, hint string
 	}{
 		{"nowhere", "nonesuch", search("nonesuch"), 2, unix.ENOENT, 127,
-			"nonesuch is in none of the folders of PATH: DIR/a:DIR/b:DIR/c", "check the spelling, or add the program to the image"},
+			"executable file not found in $PATH: nonesuch is in none of its folders, DIR/a:DIR/b:DIR/c", "check the spelling, or add the program to the image"},
 		{"a shell that is not there", "fish", search("fish"), 2, unix.ENOENT, 127,
-			"fish is in none of the folders of PATH: DIR/a:DIR/b:DIR/c", "there is /bin/sh: run sh"},
+			"executable file not found in $PATH: fish is in none of its folders, DIR/a:DIR/b:DIR/c", "there is /bin/sh: run sh"},
 		{"denied before missing", "denied", search("denied"), 1, unix.EACCES, 126,
 			"DIR/b/denied is not executable: its mode is 0600", "chmod +x DIR/b/denied in the image, or run: /bin/sh DIR/b/denied"},
 		{"missing interpreter before missing", "lost", search("lost"), 1, unix.ENOENT, 127,
