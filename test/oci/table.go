@@ -81,18 +81,19 @@ func note(program string) string {
 
 // verdicts compares our column with those of the peers. What runc passes and
 // we don't is bad, but for what is known; what only another peer passes is
-// shown. Without runc nothing is decided.
+// listed too. Without runc nothing is decided.
 func verdicts(w io.Writer, runtimes []ociRuntime, rows []row) (bad int) {
 	column := func(name string) int {
 		return slices.IndexFunc(runtimes, func(r ociRuntime) bool { return r.name == name })
 	}
 	runc, ours := column("runc"), column(oursName)
 	if runc < 0 {
-		fmt.Fprintf(w, "\nNOT CHECKED: runc beside %s: it is not installed.\n", oursName)
+		fmt.Fprintf(w, "NOT CHECKED: runc beside %s: it is not installed.\n", oursName)
 		return 0
 	}
 	for _, r := range rows {
-		count, said := 0, make(map[string]bool)
+		said := make(map[string]bool)
+		lines := make(map[string][]string) // the tests of each sentence
 		for i := range runtimes {
 			if i == ours {
 				continue
@@ -102,24 +103,46 @@ func verdicts(w io.Writer, runtimes []ociRuntime, rows []row) (bad int) {
 					continue
 				}
 				said[d.test] = true
-				known := knownDeviation(r.program, d.test)
-				why := ""
-				switch {
-				case known >= 0:
-					why = "; known: " + deviations[known].reason
-				case slices.Contains(flaky, r.program):
-					why = "; it is flaky"
-				case i == runc:
-					count++
+				why, known := excuse(r.program, d.test)
+				if i == runc && !known {
+					bad++
 				}
-				fmt.Fprintf(w, "%s: %q passes with %s, and %s with %s%s\n", r.program, d.test, runtimes[i].name, d.how, oursName, why)
+				sentence := fmt.Sprintf("passes with %s, and %s with %s%s", runtimes[i].name, d.how, oursName, why)
+				lines[sentence] = append(lines[sentence], d.test)
 			}
 		}
-		if bad += count; count > 0 {
-			fmt.Fprintf(w, "%s says:\n\t%s\n", r.program, strings.ReplaceAll(tail(r.results[ours].output, 40), "\n", "\n\t"))
+		for _, sentence := range sorted(lines) {
+			fmt.Fprintf(w, "- %s: %s %s\n", r.program, few(lines[sentence]), sentence)
 		}
 	}
 	return bad
+}
+
+// excuse is why a test may fail.
+func excuse(program, test string) (why string, known bool) {
+	for _, d := range deviations {
+		if d.program == program && strings.Contains(test, d.test) {
+			return "; known: " + d.reason, true
+		}
+	}
+	if slices.Contains(flaky, program) {
+		return "; it is flaky", true
+	}
+	return "", false
+}
+
+// few names the first ones of many.
+func few(names []string) string {
+	const shown = 2
+	list := make([]string, 0, shown)
+	for _, n := range names[:min(shown, len(names))] {
+		list = append(list, fmt.Sprintf("%q", n))
+	}
+	text := strings.Join(list, ", ")
+	if more := len(names) - shown; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // worse is a test that one runtime passes and another does not.
@@ -138,10 +161,6 @@ func (r row) worse(peer, ours int) (list []worse) {
 		list = append(list, worse{"the program's end", "fails"})
 	}
 	return list
-}
-
-func knownDeviation(program, test string) int {
-	return slices.IndexFunc(deviations, func(d deviation) bool { return d.program == program && strings.Contains(test, d.test) })
 }
 
 // tail is a text's last lines.
@@ -167,6 +186,6 @@ func update(name, text string) error {
 	if !ok || !ok2 {
 		return fmt.Errorf("update %s: it has not the marks %q and %q", name, beginMark, endMark)
 	}
-	page := head + beginMark + "\nMeasured on " + time.Now().UTC().Format(time.DateOnly) + ".\n" + text + "\n" + endMark + foot
+	page := head + beginMark + "\nMeasured on " + time.Now().UTC().Format(time.DateOnly) + ".\n" + text + endMark + foot
 	return os.WriteFile(name, []byte(page), 0o644)
 }
