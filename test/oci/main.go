@@ -65,12 +65,7 @@ func (o options) main(w io.Writer) error {
 	if o.short { // runc alone decides
 		runtimes = slices.DeleteFunc(runtimes, func(r ociRuntime) bool { return r.name == "crun" })
 	}
-	dir, err := openTemp("", "vitro-oci-suite.")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	all, err := build(o.goCommand, dir)
+	all, err := listPrograms(o.goCommand)
 	if err != nil {
 		return err
 	}
@@ -87,7 +82,19 @@ func (o options) main(w io.Writer) error {
 			return fmt.Errorf("run program %q: there is none of this name in the suite", p)
 		}
 	}
-	rows, err := suite{dir: dir}.table(programs, runtimes)
+	dir, err := filepath.Abs(filepath.Join("bin", "conformance"))
+	if err != nil {
+		return err
+	}
+	if err := build(o.goCommand, dir, programs); err != nil {
+		return err
+	}
+	runs, err := openTemp("", "vitro-conformance.")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(runs)
+	rows, err := suite{dir, runs}.table(programs, runtimes)
 	if err != nil {
 		return err
 	}
@@ -99,7 +106,7 @@ func (s suite) table(programs []string, runtimes []ociRuntime) ([]row, error) {
 	rows := make([]row, len(programs))
 	errs := make([]error, len(programs))
 	var wg sync.WaitGroup
-	lanes := make(chan struct{}, 3)
+	lanes := make(chan struct{}, 4)
 	for i, p := range programs {
 		rows[i] = row{p, make([]result, len(runtimes))}
 		lanes <- struct{}{}

@@ -48,47 +48,54 @@ func findRuntimes(ours string) ([]ociRuntime, error) {
 	return list, nil
 }
 
-// suite is a folder with the programs, as they want it.
-type suite struct{ dir string }
+// suite is a folder with the programs, as they want it, and one for their runs.
+type suite struct{ dir, runs string }
 
 // module has the programs; its own go.mod pins it.
 const module = "github.com/opencontainers/runtime-tools"
 
-// build makes the programs from source, and lists them.
-func build(goCommand, dir string) (programs []string, err error) {
-	run := func(args ...string) (string, error) {
-		cmd := exec.Command(goCommand, args...)
-		cmd.Dir = "tools/oci"
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly")
-		var stderr bytes.Buffer
-		cmd.Stderr = &stderr
-		out, err := cmd.Output()
-		if err != nil {
-			err = fmt.Errorf("go %s: %w: %s", args[0], err, stderr.String())
-		}
-		return strings.TrimSpace(string(out)), err
-	}
-	if _, err := run("build", "-ldflags=-s -w", "-o", dir+"/", module+"/validation/...", module+"/cmd/runtimetest"); err != nil {
-		return nil, err
-	}
-	source, err := run("list", "-m", "-f", "{{.Dir}}", module)
+// goTool runs a go command in the module that pins the suite.
+func goTool(goCommand string, args ...string) (string, error) {
+	cmd := exec.Command(goCommand, args...)
+	cmd.Dir = filepath.Join("tools", "oci")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
 	if err != nil {
-		return nil, err
+		err = fmt.Errorf("go %s: %w: %s", args[0], err, stderr.String())
 	}
-	archives, err := filepath.Glob(filepath.Join(source, "rootfs-*.tar.gz"))
-	if err != nil {
-		return nil, err
-	}
-	for _, a := range archives {
-		if err := os.Symlink(a, filepath.Join(dir, filepath.Base(a))); err != nil && !errors.Is(err, os.ErrExist) {
-			return nil, err
-		}
-	}
-	list, err := run("list", "-f", `{{if eq .Name "main"}}{{.ImportPath}}{{end}}`, module+"/validation/...")
+	return strings.TrimSpace(string(out)), err
+}
+
+// listPrograms are the names of all programs of the suite.
+func listPrograms(goCommand string) (programs []string, err error) {
+	list, err := goTool(goCommand, "list", "-f", `{{if eq .Name "main"}}{{.ImportPath}}{{end}}`, module+"/validation/...")
 	for p := range strings.FieldsSeq(list) {
 		programs = append(programs, filepath.Base(p))
 	}
 	return programs, err
+}
+
+// build makes programs from source; what is there and still right is kept.
+func build(goCommand, dir string, programs []string) error {
+	args := []string{"build", "-ldflags=-s -w", "-o", dir + "/", module + "/cmd/runtimetest"}
+	for _, p := range programs {
+		args = append(args, module+"/validation/"+p)
+	}
+	if _, err := goTool(goCommand, args...); err != nil {
+		return err
+	}
+	source, err := goTool(goCommand, "list", "-m", "-f", "{{.Dir}}", module)
+	if err != nil {
+		return err
+	}
+	archives, err := filepath.Glob(filepath.Join(source, "rootfs-*.tar.gz"))
+	for _, a := range archives {
+		link := filepath.Join(dir, filepath.Base(a))
+		err = errors.Join(err, os.RemoveAll(link), os.Symlink(a, link))
+	}
+	return err
 }
 
 // openTemp makes a folder that others may look into: root of a container with
@@ -117,7 +124,7 @@ exec %[2]s --root %[3]s "$@"
 // run has one program test one runtime, in a world of its own: some mount
 // over the machine's /proc, and all use the same cgroup.
 func (s suite) run(program string, r ociRuntime) (result, error) {
-	dir, err := openTemp(s.dir, "run.")
+	dir, err := openTemp(s.runs, "run.")
 	if err != nil {
 		return result{}, err
 	}
