@@ -10,7 +10,7 @@ import (
 )
 
 const dockerPrelude = `
-export DOCKER_HOST=unix://$dir/docker/sock DOCKER_CONFIG=$dir/docker/config
+export DOCKER_HOST=unix://$dir/%[1]s/sock DOCKER_CONFIG=$dir/%[1]s/config
 e() { docker "$@"; }
 run() { e run --network none --name "$c" "$@"; }
 once() { e run --network none --rm "$@"; }
@@ -19,10 +19,16 @@ E=docker
 
 func TestDocker(t *testing.T) {
 	need(t, "docker", "dockerd", "containerd", "iptables")
-	dir := sub(t, "docker")
+	dockerTest(t, "docker", nil, bothCases, dockerCases)
+}
+
+// dockerTest starts a dockerd, in the folder of its name.
+func dockerTest(t *testing.T, name string, flags []string, tables ...[]testCase) {
+	dir := sub(t, name)
+	sock := "unix://" + filepath.Join(dir, "sock")
 	e := engine{
-		name:    "docker",
-		prelude: dockerPrelude + common,
+		name:    name,
+		prelude: sprintf(dockerPrelude, name) + common,
 		load:    `e load -q -i "$images" && once $img true`,
 		clear:   `for i in $(e ps -aq --filter "name=^$c([^0-9]|\$)"); do e rm -f $i; done >/dev/null`,
 		log:     filepath.Join(dir, "log"),
@@ -31,11 +37,11 @@ func TestDocker(t *testing.T) {
 	if err := os.WriteFile(config, []byte(sprintf(`{"deprecated-key-path": %q}`, filepath.Join(dir, "key.json"))), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	ready := func() bool {
-		return exec.Command("docker", "-H", "unix://"+filepath.Join(dir, "sock"), "version").Run() == nil
-	}
-	daemon(t, e.log, ready, "dockerd", "--data-root", filepath.Join(dir, "root"), "--exec-root", filepath.Join(dir, "run"),
-		"--pidfile", filepath.Join(dir, "pid"), "-H", "unix://"+filepath.Join(dir, "sock"), "--config-file", config, "--exec-opt", "native.cgroupdriver=cgroupfs",
-		"--add-runtime", "tested="+st.runtime, "--default-runtime", "tested")
-	e.run(t, bothCases, dockerCases)
+	ready := func() bool { return exec.Command("docker", "-H", sock, "version").Run() == nil }
+	daemon(t, e.log, ready, append([]string{
+		"dockerd", "--data-root", filepath.Join(dir, "root"), "--exec-root", filepath.Join(dir, "run"),
+		"--pidfile", filepath.Join(dir, "pid"), "-H", sock, "--config-file", config, "--exec-opt", "native.cgroupdriver=cgroupfs",
+		"--add-runtime", "tested=" + st.runtime, "--default-runtime", "tested",
+	}, flags...)...)
+	e.run(t, tables...)
 }

@@ -82,6 +82,8 @@ func (e engine) keeps(thing string) bool {
 		{"podman", "cgroup /sys/fs/cgroup/systemd/libpod_parent/"}, // of pods, for which it asks no runtime
 		{"podman", "cgroup /sys/fs/cgroup/unified/libpod_parent/"},
 		{"docker", "mount /run/docker/netns"},
+		{"rootless", "process podman"}, // its pause process, which holds the user namespace
+		{"rootless", "process catatonit"},
 		{"docker", "mount " + filepath.Join(st.dir, "docker", "run", "netns")},
 		// The kernel's, and those that start and end beside us.
 		{"", "process kworker"},

@@ -64,6 +64,9 @@ func play(m *testing.M) (code int, err error) {
 	if st.image, err = makeImage(st.dir); err != nil {
 		return 1, fmt.Errorf("make image: %w", err)
 	}
+	if err := addUsers(st.dir); err != nil {
+		return 1, fmt.Errorf("add users: %w", err)
+	}
 	return m.Run(), nil
 }
 

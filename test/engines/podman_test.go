@@ -20,8 +20,8 @@ network_config_dir = %q
 `
 
 const podmanPrelude = `
-export CONTAINERS_CONF=$dir/podman/containers.conf
-podman=(podman --root "$dir/podman/root" --runroot "$dir/podman/run" --runtime "$runtime")
+export CONTAINERS_CONF=$dir/%[1]s/containers.conf
+podman=(podman --root "$dir/%[1]s/root" --runroot "$dir/%[1]s/run" --runtime "$runtime")
 e() { "${podman[@]}" "$@"; }
 run() { e run --network none --name "$c" "$@"; }
 once() { e run --network none --rm "$@"; }
@@ -30,15 +30,20 @@ E="${podman[*]}"
 
 func TestPodman(t *testing.T) {
 	need(t, "podman", "conmon")
-	dir := sub(t, "podman")
-	conf := []byte(sprintf(containersConf, sub(t, "podman", "net")))
+	podmanTest(t, "podman", "", bothCases, podmanCases)
+}
+
+// podmanTest gives a Podman the folder of its name, and words of its own.
+func podmanTest(t *testing.T, name, words string, tables ...[]testCase) {
+	dir := sub(t, name)
+	conf := []byte(sprintf(containersConf, sub(t, name, "net")))
 	if err := os.WriteFile(filepath.Join(dir, "containers.conf"), conf, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	engine{
-		name:    "podman",
-		prelude: podmanPrelude + common,
+		name:    name,
+		prelude: sprintf(podmanPrelude, name) + words + common,
 		load:    `e load -q -i "$images" && once $img true`,
 		clear:   `left=$(e ps -aq --filter "name=^$c([^0-9]|\$)"); [ -z "$left" ] || e rm -f -t 0 -i $left >/dev/null`,
-	}.run(t, bothCases, podmanCases)
+	}.run(t, tables...)
 }
