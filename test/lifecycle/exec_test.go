@@ -132,7 +132,7 @@ func TestExecInCgroupBelow(t *testing.T) {
 		t.Errorf("in %d cgroups of %d:\n%s", got, len(dirs), out)
 	}
 	for _, bad := range []string{"no-such", "../..", "/../../.."} {
-		if r := b.Do("exec", "--cgroup", bad, b.ID, "cat", "/proc/self/cgroup"); r.Code == 0 && !strings.Contains(r.Out, b.ID) && bad != "no-such" {
+		if r := b.Do("exec", "--cgroup", bad, b.ID, "cat", "/proc/self/cgroup"); r.Code == 0 && strings.Contains(r.Out, "/..") { // as the container's cgroup namespace shows what is outside
 			t.Errorf("exec --cgroup %s leads out: %v", bad, r)
 		} else if bad == "no-such" && r.Code == 0 {
 			t.Errorf("exec --cgroup %s: %v", bad, r)
