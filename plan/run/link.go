@@ -123,6 +123,8 @@ func (l *linker) stepEnd(p *plan.Plan, i int, strict, quiet bool) error {
 			return err
 		}
 		l.resumeStep, l.resumeCall = i+1, l.calls
+		// Only now may it outlive its host: whoever finds its state finds it.
+		l.add(op{kind: opWait, step: uint16(i), filtered: quiet})
 		l.add(op{kind: opAwait, step: uint16(i), filtered: quiet, arg: [6]uint64{in, out}})
 		if i+1 < len(p.Steps) && !p.Steps[i+1].IsHost() && !strict { // else the next step brings its own
 			l.add(op{kind: opWait, step: uint16(i), filtered: quiet})

@@ -17,6 +17,7 @@
 //	                  ◀────── 'c' and a descriptor (the console)
 //	                  ◀────── 'd' (a step is done: before a step to meet at, and in strict mode)
 //	                  ◀────── 'w' (waits to be started: see Start and Resume)
+//	  'g'             ──────▶ and does so though the host ends
 //	                  ◀────── 'f' (a step failed: step, call, errno are on the page; waits)
 //	end of file       ◀────── exec
 //
@@ -120,7 +121,9 @@ func Start(p *plan.Plan, o Options) (*Child, error) {
 	case err != nil:
 	case wait < len(p.Steps):
 		x.child.Waiting = true
-		err = x.hear('w')
+		if err = x.hear('w'); err == nil {
+			err = x.leave()
+		}
 	default:
 		err = x.await()
 	}
@@ -130,6 +133,15 @@ func Start(p *plan.Plan, o Options) (*Child, error) {
 	}
 	x.child.Spans = x.trace()
 	return &x.child, nil
+}
+
+// leave lets go of a child that waits: Options.Meanwhile has been called, so
+// it can be found without us.
+func (x *execution) leave() error {
+	if _, err := unix.Write(x.out, []byte{'g'}); err != nil {
+		return x.ended('w')
+	}
+	return nil
 }
 
 // meanwhile calls Options.Meanwhile, once.
