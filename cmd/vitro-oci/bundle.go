@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"vitro/container"
 	"vitro/internal/ocijson"
@@ -76,7 +77,8 @@ func (inv *invocation) preserve(proc *specs.Process) (int, error) {
 		proc.Env = append(proc.Env, "LISTEN_FDS="+strconv.Itoa(listen), "LISTEN_PID=1")
 	}
 	for fd := 3; fd < 3+n; fd++ {
-		if _, err := os.Stat("/proc/self/fd/" + strconv.Itoa(fd)); err != nil {
+		// One of ours is there to be closed; one that was handed to us is not.
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC != 0 {
 			return 0, fmt.Errorf("hand on descriptor %d: it is not open: --preserve-fds is how many there are from 3 on", fd)
 		}
 	}
