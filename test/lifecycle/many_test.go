@@ -54,7 +54,7 @@ func TestTwoStarts(t *testing.T) {
 		if n := together(4, func() bool { return b.Do("start", b.ID).Code == 0 }); n != 1 {
 			t.Errorf("%d of 4 starts succeeded; want 1", n)
 		}
-		bundle.Eventually(t, "started", there(b, "tmp/started"))
+		bundle.Eventually(t, "started", func() bool { return there(b, "tmp/started")() && read(t, b.Path("tmp/started")) != "" })
 		if got := read(t, b.Path("tmp/started")); got != "x\n" {
 			t.Errorf("it ran %d times", len(got)/2)
 		}

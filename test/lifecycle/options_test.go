@@ -141,7 +141,7 @@ func TestBadIDs(t *testing.T) {
 			t.Errorf("create %q: %v", id, r)
 			b.Do("delete", "--force", id)
 		}
-		if r := b.Do("delete", "--force", id); r.Code == 0 && id != "ä" && len(id) < 1000 && id != "a b" && id != "a\nb" && !isRunc() {
+		if r := b.Do("delete", "--force", id); r.Code == 0 && !isRunc() {
 			t.Errorf("delete --force %q: %v", id, r)
 		}
 	}
