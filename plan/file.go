@@ -21,6 +21,17 @@ func (a *Dir) Line() string    { return "mkdir -p " + Quote(a.Path) }
 func (a *Dir) Shell(s *Script) { s.Run("mkdir -p -m %o %s", a.Mode, InRoot(a.Path)) }
 func (a *Dir) Lower(asm *Asm)  { Path{name: a.Path}.mkdirAll(asm, uint64(a.Mode)) }
 
+// Touch makes an empty file in the container, with the folders above it: a
+// place to mount a file on. What is there already stays as it is.
+type Touch struct {
+	Path string `json:"path"`
+}
+
+func (a *Touch) Verb() string    { return "touch" }
+func (a *Touch) Line() string    { return "touch " + Quote(a.Path) }
+func (a *Touch) Shell(s *Script) { s.mountPoint(a.Path, false) }
+func (a *Touch) Lower(asm *Asm)  { Path{name: a.Path}.touch(asm) }
+
 // Node makes a device node, with its owner and mode.
 type Node struct {
 	Path  string `json:"path"`

@@ -75,7 +75,10 @@ type Child interface {
 
 // Env is what a host action may use of the run that it is part of.
 type Env struct {
-	Pid     int            // the container's first process; 0 before the clone
+	// Pid is the container's first process; 0 before the clone. A host step
+	// behind the exec may put another child of ours in its place, or 0 when it
+	// has waited for its end.
+	Pid     int
 	Handles map[string]int // descriptors by name, for the child to inherit
 }
 

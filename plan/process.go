@@ -382,6 +382,42 @@ func (a *CloseOthers) Lower(asm *Asm) {
 	asm.Do(SysCloseRange, Int(a.From), Num(0xffffffff, "~0"), Num(unix.CLOSE_RANGE_CLOEXEC, "CLOSE_RANGE_CLOEXEC"))
 }
 
+// Inherit keeps a descriptor for the program that the child is going to exec,
+// at a number that the program is told. The number has to be above those of the
+// plan's own descriptors (InheritFrom). It comes after CloseOthers.
+type Inherit struct {
+	Path   string `json:"path,omitempty"`   // of the host: it is opened for reading
+	Handle string `json:"handle,omitempty"` // or a descriptor that is there already
+	FD     int    `json:"fd"`
+}
+
+// InheritFrom is a number that no descriptor of the set-up itself has.
+const InheritFrom = 900
+
+func (a *Inherit) Verb() string { return "inherit" }
+func (a *Inherit) Line() string {
+	if a.Path == "" {
+		return fmt.Sprintf("descriptor %d is %s", a.FD, a.Handle)
+	}
+	return fmt.Sprintf("open %s as descriptor %d", Quote(a.Path), a.FD)
+}
+
+func (a *Inherit) Shell(s *Script) {
+	if a.Path == "" {
+		s.Note("descriptor %d is the caller's %s", a.FD, a.Handle)
+		return
+	}
+	s.Run("exec %d<%s", a.FD, Quote(a.Path)) // as bash(1) has it: other shells take one digit
+}
+
+func (a *Inherit) Lower(asm *Asm) {
+	fd := asm.Use(a.Handle)
+	if a.Path != "" {
+		fd = asm.Get(SysOpenat, AtFDCWD, Str(a.Path), Num(unix.O_RDONLY|unix.O_CLOEXEC, "O_RDONLY|O_CLOEXEC"), Int(0))
+	}
+	asm.Do(SysDup3, fd, Int(a.FD), Int(0))
+}
+
 // Lookup finds the program that an Exec to come will become, or fails as that would.
 type Lookup struct{ Exec }
 

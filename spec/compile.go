@@ -21,6 +21,7 @@ import (
 
 	"vitro/cgroup"
 	"vitro/cgroup/systemd"
+	"vitro/checkpoint"
 	"vitro/host"
 	"vitro/plan"
 )
@@ -82,6 +83,7 @@ type compiler struct {
 	dirs    cgroup.Dirs
 	inside  *Inside // of a further process: what it enters
 	file    string  // the program, where it is not process.args[0]
+	restore *checkpoint.Restore
 }
 
 // stages are the parts of a plan, in the order that the kernel demands:

@@ -69,8 +69,8 @@ func ReadFacts(s *specs.Spec, bundle string) (*Facts, error) {
 	if err := f.readCaps(); err != nil {
 		return nil, err
 	}
-	m, err := os.ReadFile("/proc/self/uid_map")
-	f.InUserNS = err == nil && strings.Join(strings.Fields(string(m)), " ") != "0 0 4294967295"
+	var err error
+	f.InUserNS = InUserNS()
 	if f.InUserNS {
 		deny, _ := os.ReadFile("/proc/self/setgroups")
 		f.SetgroupsOff = strings.TrimSpace(string(deny)) == "deny"
@@ -94,6 +94,12 @@ func ReadFacts(s *specs.Spec, bundle string) (*Facts, error) {
 	}
 	f.JoinedFixed = joinedFixed(s)
 	return f, nil
+}
+
+// InUserNS reports whether we are in a user namespace that is not the machine's first.
+func InUserNS() bool {
+	m, err := os.ReadFile("/proc/self/uid_map")
+	return err == nil && strings.Join(strings.Fields(string(m)), " ") != "0 0 4294967295"
 }
 
 // readKernel asks for Linux 5.12, the first with mount_setattr(2): without it

@@ -16,7 +16,9 @@ import (
 	"strconv"
 	"strings"
 
+	"vitro/checkpoint"
 	"vitro/container"
+	"vitro/plan"
 )
 
 // A command is a row of the table of commands.
@@ -209,7 +211,7 @@ func (inv *invocation) id() (string, error) {
 
 // store is where containers are kept.
 func (inv *invocation) store() *container.Store {
-	s := &container.Store{Root: inv.get("root"), Keep: true}
+	s := &container.Store{Root: inv.get("root"), Keep: true, Undo: []func(string) plan.Host{checkpoint.Actions}}
 	if s.Root != "" {
 		return s
 	}

@@ -210,7 +210,9 @@ func (x *execution) host(i int, a plan.Host) error {
 			return x.fault(i, fmt.Errorf("write undo list: %w", err))
 		}
 	}
-	if err := a.Do(&x.env); err != nil {
+	err := a.Do(&x.env)
+	x.adopt()
+	if err != nil {
 		if mark > 0 {
 			x.o.Undo.drop(mark) // it did not happen: what is there is somebody else's
 		}

@@ -19,6 +19,7 @@ var floors = [...][]string{
 	{"plan/run", "host"},
 	{"hook"},
 	{"cgroup", "network", "rootfs", "image", "seccomp"},
+	{"checkpoint"},
 	{"spec"},
 	{"container"},
 	{"monitor"},
