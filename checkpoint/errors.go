@@ -49,6 +49,7 @@ var advice = [...]struct{ words, remedy string }{
 	{"--file-locks", "give --file-locks: there are locks on files"},
 	{"--shell-job", "give --shell-job: the container uses a terminal of the host's"},
 	{"--link-remap", "a file is open that has been removed: put link-remap into a configuration file of criu's (annotation org.criu.config)"},
+	{"has bad size", "a file is open whose size is another than at the checkpoint: bring it back as it was; a standard stream that was a file has to be that file (>>FILE)"},
 	{"Can't fork for", "its PID is taken: without a PID namespace of its own a container needs the PIDs that it had"},
 	{"No space left on device", "make room for the images: --image-path on another disk"},
 }
