@@ -37,11 +37,8 @@ type Mount struct {
 func Look(pid int, places []string) (*Seen, error) {
 	s := &Seen{PID: pid, Places: make(map[string]string), Namespaces: make(map[string]uint64)}
 	dir := "/proc/" + strconv.Itoa(pid)
-	data, err := os.ReadFile(dir + "/mountinfo")
-	if err != nil {
-		return nil, fmt.Errorf("look at mounts of process %d: %w", pid, err)
-	}
-	if s.Mounts, err = parseMounts(string(data)); err != nil {
+	var err error
+	if s.Mounts, err = readMounts(dir); err != nil {
 		return nil, err
 	}
 	if err := s.follow(dir, places); err != nil {
@@ -63,6 +60,17 @@ func Look(pid int, places []string) (*Seen, error) {
 		}
 	}
 	return s, nil
+}
+
+// HostMounts are the mounts that this process sees.
+func HostMounts() ([]Mount, error) { return readMounts("/proc/self") }
+
+func readMounts(dir string) ([]Mount, error) {
+	data, err := os.ReadFile(dir + "/mountinfo")
+	if err != nil {
+		return nil, fmt.Errorf("look at mounts: %w", err)
+	}
+	return parseMounts(string(data))
 }
 
 // parseMounts reads mountinfo (proc_pid_mountinfo(5)).

@@ -24,7 +24,8 @@ type Restore struct {
 	Streams    [3]string
 	TCPClose   bool
 	LSMProfile string
-	LSMContext string // --lsm-mount-context
+	LSMContext string  // --lsm-mount-context
+	Mounts     []Mount // the host's: those below a bind mount come back with it
 }
 
 // A Place is where a container is brought back to.
@@ -78,12 +79,8 @@ func (r *Restore) args(at *Place) []string {
 	for _, j := range at.Join {
 		args = append(args, "--join-ns", j)
 	}
-	seen := make(map[string]bool)
-	for _, o := range at.Outside {
-		if !seen[o.Name] {
-			seen[o.Name] = true
-			args = append(args, "--external", "mnt["+o.Name+"]:"+o.Source)
-		}
+	for _, m := range r.mounts(at.Outside) {
+		args = append(args, "--external", m)
 	}
 	for fd, s := range r.Streams {
 		if strings.HasPrefix(s, "pipe:[") || strings.HasPrefix(s, "file[") {
@@ -91,6 +88,29 @@ func (r *Restore) args(at *Place) []string {
 		}
 	}
 	return args
+}
+
+// mounts are the sources of what comes from the host. Names that the images
+// don't have do no harm.
+func (r *Restore) mounts(outside []Outside) (list []string) {
+	seen := make(map[string]bool)
+	add := func(name, source string) {
+		if !seen[name] {
+			seen[name] = true
+			list = append(list, "mnt["+name+"]:"+source)
+		}
+	}
+	for _, o := range outside {
+		add(o.Name, o.Source)
+	}
+	for _, o := range outside {
+		for _, m := range r.Mounts {
+			if below, ok := strings.CutPrefix(m.Point, o.Source+"/"); ok && o.Tree {
+				add(path.Join(o.Name, below), m.Point)
+			}
+		}
+	}
+	return list
 }
 
 // streamsFile is where the standard streams' names are kept with the images, as

@@ -144,6 +144,9 @@ func (inv *invocation) restorePlan(c *container.Container, b *bundle) (*spec.Res
 	if err := checkpoint.CheckStreams(r.Streams); err != nil {
 		return nil, err
 	}
+	if r.Mounts, err = checkpoint.HostMounts(); err != nil {
+		return nil, err
+	}
 	if r.Work != "" {
 		if err := os.MkdirAll(r.Work, 0o700); err != nil {
 			return nil, err

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checkpoint
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestVersion(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want [2]int
+		ok   bool
+	}{
+		{"Version: 3.17.1\n", [2]int{3, 17}, true},
+		{"Version: 4.0\nGitID: v4.0\n", [2]int{4, 0}, true},
+		{"Version: 3\n", [2]int{}, false},
+		{"Version: x.y\n", [2]int{}, false},
+		{"", [2]int{}, false},
+	} {
+		if got, ok := parseVersion([]byte(c.text)); ok != c.ok || ok && got != c.want {
+			t.Errorf("%q: got %v, %v", c.text, got, ok)
+		}
+	}
+}
+
+// program puts a stand-in for criu into PATH.
+func program(t *testing.T, script string) {
+	t.Helper()
+	dir := t.TempDir()
+	if script != "" {
+		if err := os.WriteFile(filepath.Join(dir, "criu"), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir)
+}
+
+func TestFindRefuses(t *testing.T) {
+	for _, c := range []struct{ name, script, want, hint string }{
+		{"missing", "", "criu is not installed", "install it"},
+		{"old", "echo Version: 3.15", "version 3.15", "install criu 3.16 or newer"},
+		{"broken", "exit 3", "exit status 3", ""},
+		{"foreign", "echo hello", `"hello"`, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			program(t, c.script)
+			_, err := Find()
+			var u *Unusable
+			if !errors.As(err, &u) || !strings.Contains(err.Error(), c.want) || !strings.Contains(u.Hint(), c.hint) {
+				t.Errorf("got %v; want %s", err, c.want)
+			}
+		})
+	}
+	program(t, "echo Version: 3.16.1")
+	if file, err := Find(); err != nil || filepath.Base(file) != "criu" {
+		t.Errorf("got %q, %v", file, err)
+	}
+}
+
+const mountinfo = `58 40 254:0 /b/rootfs / rw,noatime - ext4 /dev/vda rw
+59 58 0:34 / /proc rw,nosuid shared:3 master:9 - proc proc rw
+60 58 0:5 /a\040b /with\040blank rw - devtmpfs dev\040x rw
+`
+
+func TestParseMounts(t *testing.T) {
+	got, err := parseMounts(mountinfo)
+	want := []Mount{{58, "/", "ext4"}, {59, "/proc", "proc"}, {60, "/with blank", "devtmpfs"}}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %v, %v; want %v", got, err, want)
+	}
+	for _, bad := range []string{"58 40\n", "58 40 254:0 / / rw ext4\n", "x 40 254:0 / / rw - ext4 a rw\n"} {
+		if _, err := parseMounts(bad); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}
+
+func FuzzParseMounts(f *testing.F) {
+	f.Add(mountinfo)
+	f.Fuzz(func(t *testing.T, text string) {
+		mounts, err := parseMounts(text)
+		if err == nil && len(mounts) != strings.Count(text, "\n") && text != "" && strings.HasSuffix(text, "\n") {
+			t.Errorf("%d mounts of %d lines", len(mounts), strings.Count(text, "\n"))
+		}
+	})
+}
+
+// Look is asked about this very process, of which the kernel tells the same by other files.
+func TestLookAtOneself(t *testing.T) {
+	s, err := Look(os.Getpid(), []string{"/proc/self", "/no/such/place"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, ok := s.mountAt("/"); !ok || m.Type == "" {
+		t.Errorf("no root among %v", s.Mounts)
+	}
+	if _, there := s.Places["/no/such/place"]; there || !strings.HasPrefix(s.Places["/proc/self"], "/proc/") {
+		t.Errorf("places: %v", s.Places)
+	}
+	if len(s.Namespaces) > 0 {
+		t.Errorf("its namespaces are ours, got %v", s.Namespaces)
+	}
+	for fd, name := range s.Streams {
+		if strings.HasPrefix(name, "file[") {
+			t.Errorf("stream %d is on a mount of its own namespace, got %s", fd, name)
+		}
+	}
+}
+
+func TestStreamsAreKept(t *testing.T) {
+	dir := t.TempDir()
+	want := [3]string{"pipe:[1]", "", "file[a:b]"}
+	if err := WriteStreams(dir, want); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := ReadStreams(dir); err != nil || got != want {
+		t.Errorf("got %q, %v; want %q", got, err, want)
+	}
+	if err := os.WriteFile(dir+"/descriptors.json", []byte(`["/dev/null"]`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := ReadStreams(dir); err != nil || got != [3]string{"/dev/null"} {
+		t.Errorf("of a shorter list: %q, %v", got, err)
+	}
+	if err := os.WriteFile(dir+"/descriptors.json", []byte(`{`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadStreams(dir); err == nil {
+		t.Error("a broken list is taken")
+	}
+}
+
+const log = `(00.1) Running
+(00.2) Error (criu/sk-inet.c:189): inet: Connected TCP socket, consider using --tcp-established option.
+(00.3) cleaning up
+(00.4) Error (criu/cr-dump.c:2053): Dumping FAILED.
+`
+
+func TestFailureTellsOfTheLog(t *testing.T) {
+	program(t, "exit 0")
+	file := t.TempDir() + "/dump.log"
+	if err := os.WriteFile(file, []byte(log), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := newFailure("criu", file, unix.WaitStatus(1<<8))
+	if len(e.Lines) != 2 || !strings.HasPrefix(e.Error(), "exit status 1; from "+file+":\n  (00.2) Error") {
+		t.Errorf("got %s", e)
+	}
+	if !strings.Contains(e.Hint(), "--tcp-established") {
+		t.Errorf("hint: %q", e.Hint())
+	}
+	if got := tell("a\nb\n"); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("a log without errors: %q", got)
+	}
+	if got := tell(""); len(got) != 0 {
+		t.Errorf("an empty log: %q", got)
+	}
+}
+
+func TestFailureTellsOfCheck(t *testing.T) {
+	program(t, "echo 'Error: no vdso'; exit 1")
+	e := newFailure("criu", "/no/such/log", unix.WaitStatus(unix.SIGKILL))
+	if e.Error() != "killed by SIGKILL" || !strings.Contains(e.Hint(), "no vdso") {
+		t.Errorf("got %s, hint %q", e, e.Hint())
+	}
+}
