@@ -44,7 +44,8 @@ import (
 
 // Options are those that a checkpoint and a restore share, by runc's names.
 type Options struct {
-	Criu           string // the program; see Find
+	Criu           string // the program, and Path: see Find
+	Path           string // PATH for the programs that criu calls: ip, iptables-restore, tar
 	Images         string // --image-path, absolute
 	Work           string // --work-path, absolute: logs and statistics; empty: Images
 	Config         string // a configuration file of criu's (criu(8)), "" for none
@@ -105,7 +106,15 @@ func CheckMode(mode string) error {
 var oldest = [2]int{3, 16}
 
 // Find looks for criu, and asks it for its version.
-func Find() (string, error) {
+func Find() (criu, path string, err error) {
+	if path = os.Getenv("PATH"); path == "" {
+		path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	}
+	criu, err = find()
+	return criu, path, err
+}
+
+func find() (string, error) {
 	file, err := exec.LookPath("criu")
 	if err != nil {
 		return "", &Unusable{Err: errors.New("criu is not installed"), Remedy: "install it: apt-get install criu, dnf install criu; see criu.org"}
@@ -140,16 +149,6 @@ func parseVersion(out []byte) (v [2]int, ok bool) {
 		return [2]int{major, minor}, err1 == nil && err2 == nil && major >= 0 && minor >= 0
 	}
 	return v, false
-}
-
-// environment is criu's: the programs that it calls (ip, iptables-restore, tar)
-// are looked for in our PATH.
-func environment() []string {
-	p := os.Getenv("PATH")
-	if p == "" {
-		p = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-	}
-	return []string{"PATH=" + p}
 }
 
 // freezer is the cgroup by which criu has all of a container's processes stand

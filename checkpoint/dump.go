@@ -68,7 +68,7 @@ func (d *Dump) Plan() *plan.Plan {
 		p.Add("to tell when pages are served", &plan.Inherit{Handle: StatusFD, FD: plan.InheritFrom})
 	}
 	p.Add("not without somebody who waits for it: it lets the container go on when it is ended", &plan.DieWith{})
-	p.Add("it writes the container's processes down", &plan.Exec{Paths: []string{d.Criu}, Args: d.Args(), Env: environment(), Cwd: "/"})
+	p.Add("it writes the container's processes down", &plan.Exec{Paths: []string{d.Criu}, Args: d.Args(), Env: []string{"PATH=" + d.Path}, Cwd: "/"})
 	p.Add("until all is written", &Finish{Criu: d.Criu, Action: d.action(), Log: d.Log(d.action())})
 	return p
 }

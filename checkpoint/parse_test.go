@@ -52,7 +52,7 @@ func TestFindRefuses(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			program(t, c.script)
-			_, err := Find()
+			_, _, err := Find()
 			var u *Unusable
 			if !errors.As(err, &u) || !strings.Contains(err.Error(), c.want) || !strings.Contains(u.Hint(), c.hint) {
 				t.Errorf("got %v; want %s", err, c.want)
@@ -60,7 +60,7 @@ func TestFindRefuses(t *testing.T) {
 		})
 	}
 	program(t, "echo Version: 3.16.1")
-	if file, err := Find(); err != nil || filepath.Base(file) != "criu" {
+	if file, _, err := Find(); err != nil || filepath.Base(file) != "criu" {
 		t.Errorf("got %q, %v", file, err)
 	}
 }

@@ -55,7 +55,7 @@ func (r *Restore) Steps(at *Place) []plan.Step {
 		}
 	}
 	p.Add("not without somebody who waits for it", &plan.DieWith{})
-	p.Add("it makes the container's processes, as they were", &plan.Exec{Paths: []string{r.Criu}, Args: args, Env: environment(), Cwd: "/"})
+	p.Add("it makes the container's processes, as they were", &plan.Exec{Paths: []string{r.Criu}, Args: args, Env: []string{"PATH=" + r.Path}, Cwd: "/"})
 	p.Add("until they run; the first of them is our child now", &Finish{Criu: r.Criu, Action: "restore", Log: r.Log("restore"), PIDFile: r.PIDFile})
 	return p.Steps
 }

@@ -152,7 +152,7 @@ func (inv *invocation) criuOptions(b *bundle) (o checkpoint.Options, err error) 
 			return o, err
 		}
 	}
-	o.Criu, err = checkpoint.Find()
+	o.Criu, o.Path, err = checkpoint.Find()
 	return o, err
 }
 
