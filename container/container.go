@@ -9,6 +9,8 @@
 //	ID/exec.fifo     as long as it waits to be started: what it hears
 //	ID/started       and what it says then
 //	ID/page          and where it writes what it is about
+//	ID/checkpointed  it has ended in a checkpoint: a restore may take its place
+//	ID/restored      the PID that criu has told of its first process
 //	ID/rootfs        where its root is mounted, in its own mount namespace
 //	ID/upper, work   what it has written, if its root is an overlay
 //

@@ -91,6 +91,9 @@ func (inv *invocation) dump(c *container.Container) error {
 	if err := checkParent(d.Images, d.Parent); err != nil {
 		return err
 	}
+	if d.Criu, d.Path, err = checkpoint.Find(); err != nil {
+		return err
+	}
 	_, err = exec.LookPath("iptables-restore")
 	d.NFTables = err != nil
 	places := make([]string, len(d.Outside))
@@ -121,7 +124,7 @@ func (inv *invocation) dump(c *container.Container) error {
 	return err
 }
 
-// criuOptions reads the options that checkpoint and restore share, and finds criu.
+// criuOptions reads the options that checkpoint and restore share.
 func (inv *invocation) criuOptions(b *bundle) (o checkpoint.Options, err error) {
 	if os.Geteuid() != 0 || spec.InUserNS() {
 		return o, &checkpoint.Unusable{Err: errors.New("criu takes the rights of the machine's root"), Remedy: "call vitro-oci as root, outside of any user namespace"}
@@ -152,8 +155,7 @@ func (inv *invocation) criuOptions(b *bundle) (o checkpoint.Options, err error) 
 			return o, err
 		}
 	}
-	o.Criu, o.Path, err = checkpoint.Find()
-	return o, err
+	return o, nil
 }
 
 // criuConfig is the configuration file of criu's for a container: an annotation

@@ -138,6 +138,9 @@ func (inv *invocation) restorePlan(c *container.Container, b *bundle) (*spec.Res
 	if r.Options, err = inv.criuOptions(b); err != nil {
 		return nil, err
 	}
+	if r.Criu, r.Path, err = checkpoint.Find(); err != nil {
+		return nil, err
+	}
 	if r.Streams, err = checkpoint.ReadStreams(r.Images); err != nil {
 		return nil, err
 	}
