@@ -56,7 +56,7 @@ func CompileRestore(r *Request, criu *checkpoint.Restore) (*Result, error) {
 			return nil, err
 		}
 	}
-	return &Result{Plan: c.plan, Cgroups: c.dirs, Notes: c.cgroups.Notes}, nil
+	return &Result{Plan: c.plan, Cgroups: c.dirs, Unit: c.cgroups.Unit, Notes: c.cgroups.Notes}, nil
 }
 
 // Checkpointable refuses containers that can't be written down, or not be brought back.
@@ -116,6 +116,7 @@ func (c *compiler) guard() error {
 func (c *compiler) cloneCriu() error {
 	c.plan.Add("criu's process, in the container's cgroup and network; with mounts that are gone when it is",
 		&plan.Clone{Flags: unix.CLONE_NEWNS | c.ns.flags&unix.CLONE_NEWNET, Into: c.cgroups.Into})
+	c.plan.Append(c.cgroups.Born...)
 	c.plan.Append(c.cgroups.Join...)
 	return nil
 }

@@ -164,5 +164,10 @@ func (inv *invocation) restorePlan(c *container.Container, b *bundle) (*spec.Res
 	if req.Facts, err = spec.ReadFacts(b.spec, b.dir); err != nil {
 		return nil, err
 	}
+	if req.SystemdCgroup = inv.has("systemd-cgroup"); req.SystemdCgroup {
+		if err := req.Facts.Cgroups.AskSystemd(); err != nil {
+			return nil, err
+		}
+	}
 	return spec.CompileRestore(req, r)
 }
