@@ -4,6 +4,7 @@ package checkpoint
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -108,9 +109,39 @@ func TestLookAtOneself(t *testing.T) {
 	if len(s.Namespaces) > 0 {
 		t.Errorf("its namespaces are ours, got %v", s.Namespaces)
 	}
-	for fd, name := range s.Streams {
-		if strings.HasPrefix(name, "file[") {
-			t.Errorf("stream %d is on a mount of its own namespace, got %s", fd, name)
+	f, err := os.Open(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if got := s.stream("/proc/self", int(f.Fd())); strings.HasPrefix(got, "file[") {
+		t.Errorf("%s is on a mount of its own, got %s", os.Args[0], got)
+	}
+	s.Mounts = nil
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.stream("/proc/self", int(f.Fd())); !strings.HasPrefix(got, "file[") || !strings.HasSuffix(got, fmt.Sprintf(":%x]", st.Ino)) {
+		t.Errorf("on a mount that is not its own: %s", got)
+	}
+	if got := s.stream("/proc/self", 12345); got != "" {
+		t.Errorf("a descriptor that is not open: %s", got)
+	}
+}
+
+// A network that is in the images would come back beside the one that is made.
+func TestImagesWithANetwork(t *testing.T) {
+	dir := t.TempDir()
+	if err := CheckNetwork(dir); err != nil {
+		t.Errorf("without any: %v", err)
+	}
+	for text, ok := range map[string]bool{"\x42\x0cextRootNetNS": true, "\x08\x01": false} {
+		if err := os.WriteFile(dir+"/netns-10.img", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := CheckNetwork(dir); (err == nil) != ok {
+			t.Errorf("%q: %v", text, err)
 		}
 	}
 }

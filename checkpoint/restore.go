@@ -3,11 +3,13 @@
 package checkpoint
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -141,6 +143,25 @@ func ReadStreams(images string) (streams [3]string, err error) {
 	}
 	copy(streams[:], names)
 	return streams, nil
+}
+
+// CheckNetwork refuses images that hold a network namespace: criu would make
+// one beside that of the plan, which no hook has set up.
+func CheckNetwork(images string) error {
+	files, err := filepath.Glob(filepath.Join(images, "netns-*.img"))
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			return err
+		}
+		if !bytes.Contains(data, []byte(extNet)) {
+			return fmt.Errorf("restore network: %s holds a network namespace of the container's own: another runtime has left it to criu", f)
+		}
+	}
+	return nil
 }
 
 // CheckStreams refuses standard streams of ours that can't stand in for those

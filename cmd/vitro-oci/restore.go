@@ -147,6 +147,9 @@ func (inv *invocation) restorePlan(c *container.Container, b *bundle) (*spec.Res
 	if err := checkpoint.CheckStreams(r.Streams); err != nil {
 		return nil, err
 	}
+	if err := checkpoint.CheckNetwork(r.Images); err != nil {
+		return nil, err
+	}
 	if r.Mounts, err = checkpoint.HostMounts(); err != nil {
 		return nil, err
 	}

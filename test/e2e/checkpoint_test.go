@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -17,11 +18,17 @@ func needCriu(t *testing.T) {
 	t.Helper()
 	needRoot(t, "criu takes the machine's root")
 	need(t, "criu")
-	if out, err := exec.Command("criu", "check").CombinedOutput(); err != nil {
-		line, _, _ := strings.Cut(string(out), "\n")
+	if line, ok := criuCheck(); !ok {
 		t.Skipf("needs a criu that is made for this kernel: criu check: %s", line)
 	}
 }
+
+// criuCheck asks criu once: where it works it takes its time.
+var criuCheck = sync.OnceValues(func() (line string, ok bool) {
+	out, err := exec.Command("criu", "check").CombinedOutput()
+	line, _, _ = strings.Cut(string(out), "\n")
+	return line, err == nil
+})
 
 // A bundled is an OCI bundle, and containers of it.
 type bundled struct {
@@ -311,7 +318,7 @@ func TestCheckpointRefuses(t *testing.T) {
 func TestCheckpointByACriuThatCannot(t *testing.T) {
 	needRoot(t, "criu takes the machine's root")
 	need(t, "criu")
-	if exec.Command("criu", "check").Run() == nil {
+	if _, ok := criuCheck(); ok {
 		t.Skip("needs a criu that is not made for this kernel")
 	}
 	b := newBundle(t, counter)
