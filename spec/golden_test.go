@@ -19,6 +19,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"vitro/cgroup/systemd"
+	"vitro/checkpoint"
 	"vitro/host"
 	"vitro/plan"
 )
@@ -58,6 +59,7 @@ type input struct {
 		Shared, Await string
 		NoPivot       bool
 		SystemdCgroup bool // by systemd 252; Facts.NoSystemd: there is none
+		Restore       bool // of a checkpoint
 	}
 	Calls bool // show the system calls
 }
@@ -185,12 +187,21 @@ func (in *input) request(t *testing.T) *Request {
 	return r
 }
 
+func (in *input) compile(r *Request) (*Result, error) {
+	if !in.Request.Restore {
+		return Compile(r)
+	}
+	r.At = "/run/c1/rootfs"
+	o := checkpoint.Options{Criu: "/usr/sbin/criu", Path: "/usr/sbin:/usr/bin", Images: "/images"}
+	return CompileRestore(r, &checkpoint.Restore{Options: o, PIDFile: "/run/c1/restored"})
+}
+
 // compiled is what Compile answers, as text that is the same on all machines.
 func (in *input) compiled(t *testing.T) string {
 	t.Helper()
 	r := in.request(t)
 	before := mustJSON(t, r.Spec)
-	res, err := Compile(r)
+	res, err := in.compile(r)
 	if err != nil {
 		text := "error: " + err.Error() + "\n"
 		var h interface{ Hint() string }

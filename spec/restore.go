@@ -40,9 +40,6 @@ func CompileRestore(r *Request, criu *checkpoint.Restore) (*Result, error) {
 	if s.Linux == nil {
 		s.Linux = &specs.Linux{}
 	}
-	if err := refuse(s); err != nil {
-		return nil, err
-	}
 	if err := Checkpointable(s); err != nil {
 		return nil, err
 	}
