@@ -162,6 +162,9 @@ func (d Dirs) Kill() error {
 			return err
 		}
 	}
+	if pids, err := d.Procs(); err == nil && len(pids) == 0 || gone(err) {
+		return nil
+	}
 	// Frozen, none can fork away from the signal. They die when they thaw.
 	frozen := d.Freeze() == nil
 	err := until(func() (bool, error) {

@@ -298,7 +298,7 @@ func TestState(t *testing.T) {
 	pid := sleeper(t, "sleep").Process.Pid
 	for _, want := range []State{
 		{},
-		{Bundle: "/b", Rootfs: "/b/rootfs", Hooks: true, Unit: "docker-1.scope", Created: time.Unix(1, 23).UTC(),
+		{Bundle: "/b", Rootfs: "/b/rootfs", Hooks: true, Unit: "docker-1.scope", Version: "1.0.2", Annotations: map[string]string{"a b": "\n\"", "": "x"}, Created: time.Unix(1, 23).UTC(),
 			Cgroups: cgroup.Dirs{{Path: "/sys/fs/cgroup/a b", V2: true, Controllers: []string{"cpu", "memory"}}, {Path: "/x\"\n"}}},
 		{Bundle: "/line\nbreak\npid 1", Rootfs: "/\xff"},
 	} {
@@ -421,7 +421,7 @@ func FuzzState(f *testing.F) {
 		f.Fatal(err)
 	}
 	right := fmt.Sprintf("pid %d\nstart %d\nboot %s\n", os.Getpid(), self, bootID())
-	for _, seed := range []string{right, right + "x", "pid 1\nstart 0\nboot " + bootID(), "", "\x00", "cgroup v1 \"/a\" cpu memory\n" + right, "bundle \"\\n\"\n" + right, "hooks yes\ncreated 2026-01-02T03:04:05Z\n" + right} {
+	for _, seed := range []string{right, right + "x", "pid 1\nstart 0\nboot " + bootID(), "", "\x00", "cgroup v1 \"/a\" cpu memory\n" + right, "bundle \"\\n\"\n" + right, "annotation \"a\" \"b c\"\n" + right, "hooks yes\ncreated 2026-01-02T03:04:05Z\n" + right} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

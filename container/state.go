@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,11 +27,14 @@ type State struct {
 	Start   uint64 // when that began, in clock ticks since boot; filled in by Save
 	Boot    string // and the boot that it was of
 	Created time.Time
+	Version string // ociVersion of the config.json
 	Bundle  string // "" for the engine's own
 	Rootfs  string
 	Unit    string // the systemd unit that holds it, "" for none
 	Hooks   bool   // config.json has hooks that are yet to come
 	Cgroups cgroup.Dirs
+
+	Annotations map[string]string // those of the config.json
 }
 
 // A Status is where a container is in its life (runtime.md, State).
@@ -48,7 +53,7 @@ const (
 // where it holds what would break the line.
 func (s *State) append(b []byte) []byte {
 	b = fmt.Appendf(b, "pid %d\nstart %d\nboot %s\ncreated %s\n", s.Pid, s.Start, s.Boot, s.Created.UTC().Format(time.RFC3339Nano))
-	for _, f := range [...]struct{ name, value string }{{"bundle", s.Bundle}, {"rootfs", s.Rootfs}, {"unit", s.Unit}} {
+	for _, f := range [...]struct{ name, value string }{{"version", s.Version}, {"bundle", s.Bundle}, {"rootfs", s.Rootfs}, {"unit", s.Unit}} {
 		if f.value != "" {
 			b = append(strconv.AppendQuote(append(b, f.name+" "...), f.value), '\n')
 		}
@@ -67,6 +72,10 @@ func (s *State) append(b []byte) []byte {
 			b = append(append(b, ' '), c...)
 		}
 		b = append(b, '\n')
+	}
+	for _, k := range slices.Sorted(maps.Keys(s.Annotations)) {
+		b = strconv.AppendQuote(append(b, "annotation "...), k)
+		b = append(strconv.AppendQuote(append(b, ' '), s.Annotations[k]), '\n')
 	}
 	return b
 }
@@ -89,6 +98,8 @@ func parseState(data []byte) (*State, error) {
 			s.Boot = value
 		case "created":
 			s.Created, err = time.Parse(time.RFC3339Nano, value)
+		case "version":
+			s.Version, err = strconv.Unquote(value)
 		case "bundle":
 			s.Bundle, err = strconv.Unquote(value)
 		case "rootfs":
@@ -99,6 +110,8 @@ func parseState(data []byte) (*State, error) {
 			s.Hooks = value == "yes"
 		case "cgroup":
 			err = s.parseCgroup(value)
+		case "annotation":
+			err = s.parseAnnotation(value)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%w: line %q", errState, line)
@@ -108,6 +121,20 @@ func parseState(data []byte) (*State, error) {
 		return nil, errState
 	}
 	return s, nil
+}
+
+func (s *State) parseAnnotation(line string) error {
+	quoted, err := strconv.QuotedPrefix(line)
+	if err != nil {
+		return err
+	}
+	key, err1 := strconv.Unquote(quoted)
+	value, err2 := strconv.Unquote(strings.TrimPrefix(line[len(quoted):], " "))
+	if s.Annotations == nil {
+		s.Annotations = make(map[string]string)
+	}
+	s.Annotations[key] = value
+	return errors.Join(err1, err2)
 }
 
 func (s *State) parseCgroup(value string) error {

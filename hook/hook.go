@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 	"time"
 
@@ -95,8 +94,6 @@ func (a *Call) Do(e *plan.Env) error {
 }
 
 func (a *Call) run(handles map[string]int) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	child, err := run.Start(a.Plan, run.Options{Handles: handles})
 	if err != nil {
 		return err

@@ -43,9 +43,10 @@ type Exit struct {
 //
 // An error is about the start: a *run.Fault, mostly.
 func (j *Job) Run() (Exit, error) {
-	// The child is killed when the thread that made it ends.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	if j.Plan.Binds() { // the child is killed when the thread that made it ends
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+	}
 
 	signals, heard := listen()
 	o := j.Options

@@ -23,6 +23,8 @@
 // Do not use this package to run a command without isolation: os/exec does that.
 package plan
 
+import "slices"
+
 // A Plan is all that is done to make one container, in order.
 //
 // The order is a promise: each step may rely on the ones before it. Host steps
@@ -123,6 +125,11 @@ func (p *Plan) Waits() int {
 		}
 	}
 	return len(p.Steps)
+}
+
+// Binds reports whether the child's life is bound to the thread that makes it.
+func (p *Plan) Binds() bool {
+	return slices.ContainsFunc(p.Steps, func(s Step) bool { _, ok := s.Action.(*DieWith); return ok })
 }
 
 // Last is the index of the child's last step, the exec; -1 if it has none.

@@ -5,7 +5,6 @@ package main
 import (
 	"errors"
 	"os"
-	"runtime"
 	"time"
 
 	"vitro/container"
@@ -80,8 +79,6 @@ func (inv *invocation) detached(c *container.Container, b *bundle, r *spec.Reque
 	inv.notes(p)
 	o.Undo, o.Folder, o.Console = c.List, c.Dir, inv.sendConsole()
 	o.Meanwhile = c.Saver(inv.state(b, p))
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	child, err := run.Start(p.Plan, o)
 	if err != nil {
 		return err
@@ -139,7 +136,7 @@ func (inv *invocation) removeEnded(id string, b *bundle) error {
 
 func (inv *invocation) state(b *bundle, p *spec.Result) container.State {
 	s := container.State{
-		Created: time.Now(), Bundle: b.dir, Rootfs: b.rootfs(), Cgroups: p.Cgroups, Hooks: spec.LaterHooks(b.spec),
+		Created: time.Now(), Version: b.spec.Version, Annotations: b.spec.Annotations, Bundle: b.dir, Rootfs: b.rootfs(), Cgroups: p.Cgroups, Hooks: spec.LaterHooks(b.spec),
 	}
 	if p.Unit != nil {
 		s.Unit = p.Unit.Unit

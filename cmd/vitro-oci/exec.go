@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,8 +80,6 @@ func (inv *invocation) exec(c *container.Container) (int, error) {
 	if !detach {
 		return inv.execForeground(p, streams, o)
 	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	child, err := run.Start(p, o)
 	if err != nil {
 		return 0, err

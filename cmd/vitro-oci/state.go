@@ -69,11 +69,9 @@ func appendState(dst []byte, c *container.Container) []byte {
 	if s.Status != specs.StateStopped {
 		s.Pid = c.State.Pid
 	}
-	if b, err := kept(c); err == nil {
-		s.Annotations = b.spec.Annotations
-		if b.spec.Version != "" {
-			s.Version = b.spec.Version
-		}
+	s.Annotations = c.State.Annotations
+	if c.State.Version != "" {
+		s.Version = c.State.Version
 	}
 	dst = ocijson.AppendState(dst, &s)
 	dst = dst[:len(dst)-1]
