@@ -39,7 +39,7 @@ type testCase struct {
 }
 
 // caseLimit is how long a script may take.
-const caseLimit = 60 * time.Second
+const caseLimit = 2 * time.Minute
 
 // outcome is how a script went.
 type outcome struct {

@@ -63,7 +63,7 @@ func TestPodmanRootless(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	podmanTest(t, "rootless", `E="setpriv --reuid 4321 --regid 4321 --init-groups env HOME=$dir/home CONTAINERS_CONF=$CONTAINERS_CONF XDG_RUNTIME_DIR=$dir/rootless/xdg ${podman[*]}"
+	podmanTest(t, "rootless", `E="setpriv --reuid 4321 --regid 4321 --init-groups env HOME=$dir/home USER=vitro-engines CONTAINERS_CONF=$CONTAINERS_CONF XDG_RUNTIME_DIR=$dir/rootless/xdg ${podman[*]}"
 e() { $E "$@"; }
 `, rootlessCases)
 }
