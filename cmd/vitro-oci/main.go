@@ -223,7 +223,8 @@ func (inv *invocation) store() *container.Store {
 }
 
 // rootless reports whether we are not the machine's root: by --rootless, by the
-// user, or in a user namespace, where we are root by name only.
+// user, or in a user namespace, where we are root by name only. There Podman
+// leaves USER out, and an engine that is in a container as its root may set it.
 func (inv *invocation) rootless() bool {
 	switch inv.get("rootless") {
 	case "true":
@@ -234,8 +235,11 @@ func (inv *invocation) rootless() bool {
 	if os.Geteuid() != 0 {
 		return true
 	}
-	user := os.Getenv("USER")
-	return user != "" && user != "root"
+	if os.Getenv("USER") == "root" {
+		return false
+	}
+	ids, err := os.ReadFile("/proc/self/uid_map")
+	return err == nil && strings.Join(strings.Fields(string(ids)), " ") != "0 0 4294967295"
 }
 
 // help shows what there is, or what a command takes.
