@@ -78,7 +78,7 @@ func New(t testing.TB, runtime string) *Box {
 	}
 	b.copy(busybox, "bin/busybox")
 	b.copy("/proc/self/exe", "bin/"+Inside)
-	for _, name := range strings.Fields("sh true false cat echo sleep id stty tty ls env pwd test kill stat ps head touch hostname wc grep readlink") {
+	for _, name := range strings.Fields("sh true false cat echo sleep id stty tty ls env pwd test kill stat ps head touch hostname wc grep readlink mv") {
 		b.must(os.Symlink("busybox", b.Path("bin/"+name)))
 	}
 	s := b.Spec

@@ -35,7 +35,7 @@ func exchange(a, b string) (stop func()) {
 }
 
 // tries is how often a race is run.
-const tries = 40
+const tries = 25
 
 // ways are the contents of a link that is to lead from a container's root to a
 // folder of the host's.
