@@ -72,7 +72,9 @@ func (inv *invocation) preserve(proc *specs.Process) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if listen, err := strconv.Atoi(os.Getenv("LISTEN_FDS")); err == nil && listen > 0 {
+	// Those of whoever has started us are not for us, though we have its environment.
+	ours := os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid())
+	if listen, err := strconv.Atoi(os.Getenv("LISTEN_FDS")); err == nil && listen > 0 && ours {
 		n += listen
 		proc.Env = append(proc.Env, "LISTEN_FDS="+strconv.Itoa(listen), "LISTEN_PID=1")
 	}
