@@ -77,6 +77,9 @@ func TestHooksInOrder(t *testing.T) {
 	b.Must("delete", b.ID)
 	want := ""
 	for _, k := range kinds {
+		if isRunc() && k.name == "poststart" {
+			continue // runc 1.1.5 calls it at the end of create
+		}
 		want += k.name + "\n"
 		var s specs.State
 		must(t, json.Unmarshal([]byte(read(t, out+"/"+k.name+".state")), &s))

@@ -3,9 +3,14 @@
 // Package lifecycle drives vitro-oci as engines do: by its verbs, in the right
 // order and in every wrong one, by many at a time, and killed in the middle.
 //
-// With VITRO_LIFECYCLE_RUNTIME=PATH another runtime is driven in its place. What
-// is runc's to define was found so: where a test fails with runc, it says
-// what runc does and why vitro-oci does something else.
+// With VITRO_LIFECYCLE_RUNTIME=PATH another runtime is driven in its place: what
+// is runc's to define was found so. Where runc 1.1.5 does something else, a
+// test says so; it fails these, which are about more than words:
+//
+//	TestHooksInOrder   poststart hooks are called at the end of create
+//	TestHookFails      a startContainer hook that fails is not spoken of
+//	TestTwoStarts      of two starts at once, one waits for ever
+//	TestKilledCreate   cgroups are left
 package lifecycle
 
 import (
