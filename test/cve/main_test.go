@@ -12,12 +12,12 @@
 // With VITRO_CVE_RUNTIME=PATH another runtime is attacked in vitro-oci's place.
 // What that showed, as root, on Linux 6.18 with no LSM:
 //
-//	                             runc 1.1.5+deb12u1   runc 1.2.5
-//	CVE-2024-45310               harmed               safe
-//	CVE-2025-31133               harmed               harmed
-//	CVE-2025-52565               harmed               safe
-//	TestMasksGoWithTheirMount    harmed               harmed
-//	all others                   safe                 safe
+//	                             runc 1.1.5+deb12u1   runc 1.2.5   runc 1.3.3
+//	CVE-2024-45310               harmed               safe         safe
+//	CVE-2025-31133               harmed               harmed       safe
+//	CVE-2025-52565               harmed               safe         safe
+//	TestMasksGoWithTheirMount    harmed               harmed       harmed
+//	all others                   safe                 safe         safe
 package cve
 
 import (
