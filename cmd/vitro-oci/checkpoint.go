@@ -5,7 +5,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path"
@@ -13,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -188,11 +188,13 @@ func pageServer(value string) (server [2]string, err error) {
 	if value == "" {
 		return server, nil
 	}
-	a, err := netip.ParseAddrPort(value)
-	if err != nil {
-		return server, fmt.Errorf("use --page-server %q: want ADDRESS:PORT, in numbers", value)
+	i := strings.LastIndexByte(value, ':')
+	address := strings.Trim(value[:max(i, 0)], "[]") // those of IPv6
+	port, err := strconv.ParseUint(value[i+1:], 10, 16)
+	if address == "" || err != nil || port == 0 {
+		return server, fmt.Errorf("use --page-server %q: want ADDRESS:PORT", value)
 	}
-	return [2]string{a.Addr().String(), strconv.Itoa(int(a.Port()))}, nil
+	return [2]string{address, value[i+1:]}, nil
 }
 
 // statusFD reads --status-fd: a descriptor of ours that can be written to.
