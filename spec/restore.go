@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -56,37 +57,64 @@ func CompileRestore(r *Request, criu *checkpoint.Restore) (*Result, error) {
 	return &Result{Plan: c.plan, Cgroups: c.dirs, Unit: c.cgroups.Unit, Notes: c.cgroups.Notes}, nil
 }
 
+// lost are the properties of what neither criu nor the plan of a restore would bring back.
+var lost = [...]struct {
+	name, why string
+	set       func(*specs.Spec) bool
+}{
+	{"process.terminal", "criu's command line hands on no terminal whose other side is outside the container",
+		func(s *specs.Spec) bool { return s.Process != nil && s.Process.Terminal }},
+	{"linux.namespaces: user", "it would have to own the others, which are made before it comes back", hasUser},
+	{"linux.namespaces: cgroup, time", "criu joins none by path", joinsOdd},
+	{"linux.netDevices", "they went back to the host with the network namespace", func(s *specs.Spec) bool { return len(s.Linux.NetDevices) > 0 }},
+	{"linux.intelRdt", "criu knows of no such groups", func(s *specs.Spec) bool { return s.Linux.IntelRdt != nil }},
+	{"linux.seccomp.listenerPath", "criu can't hand a filter's listener on", func(s *specs.Spec) bool {
+		return s.Linux.Seccomp != nil && s.Linux.Seccomp.ListenerPath != ""
+	}},
+	{"mounts: uidMappings, idmap", "criu mounts what comes from the host with its own owners", hasMapped},
+	{"mounts: destination", "there is a character in it that criu's options are divided by", hasOddBind},
+}
+
 // Checkpointable refuses containers that can't be written down, or not be brought back.
 func Checkpointable(s *specs.Spec) error {
-	if s.Linux == nil {
-		return nil
+	full := *s
+	if full.Linux == nil {
+		full.Linux = &specs.Linux{}
 	}
-	if s.Process != nil && s.Process.Terminal {
-		return errors.New("checkpoint: process.terminal: criu's command line hands on no terminal whose other side is outside the container")
-	}
-	for _, n := range s.Linux.Namespaces {
-		switch n.Type {
-		case specs.UserNamespace:
-			return errors.New("checkpoint: linux.namespaces: a user namespace would have to own the others, which are made before it comes back")
-		case specs.TimeNamespace, specs.CgroupNamespace, specs.MountNamespace:
-			if n.Path != "" {
-				return fmt.Errorf("checkpoint: linux.namespaces: criu joins no %s namespace", n.Type)
-			}
-		}
-	}
-	for _, m := range s.Mounts {
-		if isBind(&m) && strings.ContainsAny(m.Destination, "]:") {
-			return fmt.Errorf("checkpoint: mounts: destination %q holds a character that criu's options are divided by", m.Destination)
+	for _, l := range lost {
+		if l.set(&full) {
+			return fmt.Errorf("checkpoint: %s: %s", l.name, l.why)
 		}
 	}
 	return nil
+}
+
+func hasUser(s *specs.Spec) bool {
+	return slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UserNamespace })
+}
+
+func joinsOdd(s *specs.Spec) bool {
+	return slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool {
+		return n.Path != "" && (n.Type == specs.CgroupNamespace || n.Type == specs.TimeNamespace)
+	})
+}
+
+func hasMapped(s *specs.Spec) bool {
+	return slices.ContainsFunc(s.Mounts, func(m specs.Mount) bool {
+		o, err := readOptions(&m)
+		return err == nil && o.idmap || len(m.UIDMappings) > 0 || len(m.GIDMappings) > 0
+	})
+}
+
+func hasOddBind(s *specs.Spec) bool {
+	return slices.ContainsFunc(s.Mounts, func(m specs.Mount) bool { return isBind(&m) && strings.ContainsAny(m.Destination, "]:") })
 }
 
 // Outside lists the places in a container that may show something of the host's.
 func Outside(s *specs.Spec, bundle string) (list []checkpoint.Outside) {
 	for i := range s.Mounts {
 		m := &s.Mounts[i]
-		if o, err := readOptions(m); err == nil && o.bind {
+		if o, err := readOptions(m); err == nil && o.bind && !o.remount {
 			place := path.Clean("/" + m.Destination)
 			list = append(list, checkpoint.Outside{Place: place, Name: place, Source: absolute(bundle, m.Source), Tree: o.rec})
 		}
@@ -128,8 +156,12 @@ func (c *compiler) rootAgain() error {
 	for i := range c.Spec.Mounts {
 		m := &c.Spec.Mounts[i]
 		target := path.Clean("/" + m.Destination)
+		o, err := readOptions(m)
+		if err != nil {
+			return err
+		}
 		switch {
-		case c.covered(target):
+		case o.remount || c.covered(target):
 		case c.Facts.Files[absolute(c.Bundle, m.Source)] && isBind(m):
 			c.plan.Add("a place to mount on, if this root has none", &plan.Touch{Path: target})
 		default:
