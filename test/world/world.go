@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -62,6 +63,8 @@ func (w World) Run(ctx context.Context, cmd *exec.Cmd) error {
 	if err != nil {
 		return fmt.Errorf("write order: %w", err)
 	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM) // what the world has made goes then, too
+	defer stop()
 	init := exec.CommandContext(ctx, "/proc/self/exe")
 	init.Args = []string{"world"}
 	init.Env = append(cmd.Environ(), environ+"="+string(order))
