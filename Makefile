@@ -57,7 +57,9 @@ test-oci: ## the OCI's conformance suite: vitro-oci beside runc and crun; TESTFL
 test-engines: ## vitro-oci as the runtime of Podman, dockerd, containerd; TESTFLAGS: -short, -run NAME, …
 	@test/setup engines
 	@$(MAKE) -s build
-	@$(GO) test ./test/engines -v -count=1 -timeout 10m -engines $(TESTFLAGS)
+	@$(GO) build -o bin/report ./test/report
+	@$(GO) test ./test/engines -v -count=1 -timeout 10m -engines $(TESTFLAGS) >bin/engines.out 2>&1; \
+	  bin/report <bin/engines.out && bin/report bin/engines.out
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, known vulnerabilities

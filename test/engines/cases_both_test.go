@@ -127,7 +127,8 @@ var bothCases = []testCase{
 	{name: "shares", script: `once --cpu-shares 512 $img sh -c "$(cg cpu/cpu.shares cpu.weight)"`, want: "~512|20|59"},
 	{name: "cpuset", script: `once --cpuset-cpus 0 $img sh -c "grep Cpus_allowed_list /proc/self/status"`, want: "~Cpus_allowed_list:\\s+0"},
 	{name: "out of memory", script: `run -m 16m --memory-swap 16m $img sh -c 'tail /dev/zero; exit $?'`, code: 137},
-	{name: "out of memory, process 1", script: `run -m 16m --memory-swap 16m $img tail /dev/zero; echo $?; state OOMKilled`, want: "137\ntrue", only: "docker dockerusers"},
+	// dockerd loses the event now and then, with any runtime, if the exit comes first.
+	{name: "out of memory, process 1", script: `for n in 1 2 3; do run -m 16m --memory-swap 16m $img tail /dev/zero; echo $?; ! is OOMKilled true || break; e rm $c >/dev/null; done; state OOMKilled`, want: "~(137\n)+true", only: "docker dockerusers"},
 	{name: "update", script: `run -d -m 64m --memory-swap 64m $img sleep 1000 >/dev/null; e update -m 32m --memory-swap 32m --cpu-shares 256 $c >/dev/null; e exec $c sh -c "$(cg memory/memory.limit_in_bytes memory.max)"; e exec $c sh -c "$(cg cpu/cpu.shares cpu.weight)"`, want: "~33554432\n(256|10|35)"},
 
 	// Looking in.
@@ -149,5 +150,5 @@ var bothCases = []testCase{
 	{name: "a published port", script: `e run -d --name $c -p 127.0.0.1:18080:80 $img sh -c 'echo served >/data/index.html; httpd -f -p 80 -h /data' >/dev/null; until_true busybox wget -qO- http://127.0.0.1:18080/; busybox wget -qO- http://127.0.0.1:18080/`, want: "served", alone: true},
 
 	// Many.
-	{name: "a hundred", alone: true, script: `seq 100 | xargs -P 8 -I N sh -c "$E run --rm --network none $img echo N" | sort -n | cksum; seq 100 | cksum`, want: "~(\\d+ \\d+)\n(\\d+ \\d+)"},
+	{name: "a hundred", alone: true, only: "podman docker", script: `seq 100 | xargs -P 8 -I N sh -c "$E run --rm --network none $img echo N" | sort -n | cksum; seq 100 | cksum`, want: "~(\\d+ \\d+)\n(\\d+ \\d+)"},
 }
