@@ -31,7 +31,7 @@ func main() {
 	warm := flag.Int("warm", 3, "how often each runs before that")
 	bin := flag.String("bin", "bin", "folder of vitro and vitro-oci")
 	out := flag.String("o", "", "file to write the table to, besides stdout")
-	only := flag.String("only", "", "measure only the commands whose name contains this, and the floor")
+	only := flag.String("only", "", "measure only the commands whose group and name contain this, and the floor")
 	grow := flag.Int("grow", 1000, "how many containers are there at last, to see what that costs; 0: not")
 	memory := flag.Bool("memory", false, "look only for the smallest memory limit that a container starts under")
 	flag.Parse()
@@ -62,7 +62,7 @@ func bench(n, warm, grow int, bin, only, out string) (err error) {
 	defer func() { err = errors.Join(err, s.close()) }()
 	var rows []*row
 	for _, c := range contenders(s) {
-		if !strings.Contains(c.name, only) && c.group != "floor" {
+		if !strings.Contains(c.group+": "+c.name, only) && c.group != "floor" {
 			continue
 		}
 		r := &row{contender: c}
