@@ -2,7 +2,8 @@
 
 // Package container is a container on the disk: a folder of plain files.
 //
-//	ID/lock          locked (flock) by the process that looks after the container
+//	ID/lock          locked (flock) by the process that changes the container
+//	ID/monitor       locked by the process beside it, as long as there is one: its PID
 //	ID/config.json   the OCI configuration that it was made of
 //	ID/undo          how to take back what was done for it, a line for each step
 //	ID/state         its first process (PID, start time, boot ID), its cgroups and more
@@ -13,6 +14,8 @@
 //	ID/restored      the PID that criu has told of its first process
 //	ID/rootfs        where its root is mounted, in its own mount namespace
 //	ID/upper, work   what it has written, if its root is an overlay
+//	ID/exit          how it ended the last time
+//	ID/wanted        what its user wants of it: see Wanted
 //
 // Whether a container runs is asked of the kernel, never believed from a file:
 // a PID counts only together with its start time and the boot that it was of.
@@ -45,8 +48,12 @@ type Store struct {
 	// Undo makes the actions of undo lists by their verbs, besides those of
 	// packages host and cgroup.
 	Undo []func(verb string) plan.Host
-	// Keep: containers live on when the process that has made them ends.
-	Keep bool
+	// Made is the file whose presence says that a container has been made whole:
+	// Sweep leaves it alone then.
+	Made string
+	// Names is a folder of symbolic links from names to IDs. Empty: containers
+	// have only IDs.
+	Names string
 	// RemoveAll removes a container's folder. Nil is os.RemoveAll; an ordinary
 	// user's containers have files of other users in them.
 	RemoveAll func(path string) error
@@ -99,7 +106,8 @@ func CheckID(id string) error {
 }
 
 // Create makes a container's folder, and locks it. What is left of one of this
-// name whose maker died over it is removed first.
+// ID whose maker died over it is removed first. Before anything is done for it
+// outside of the folder, call Begin.
 func (s *Store) Create(id string) (*Container, error) {
 	if err := CheckID(id); err != nil {
 		return nil, err
@@ -139,12 +147,25 @@ func (s *Store) create(id string) (*Container, error) {
 		}
 		return nil, fmt.Errorf("make container %q: %w", id, err)
 	}
-	c := &Container{ID: id, Dir: dir, store: s, lock: lock}
-	if c.List, err = run.CreateUndo(dir + "/undo"); err != nil {
-		c.Remove()
-		return nil, err
+	return &Container{ID: id, Dir: dir, store: s, lock: lock}, nil
+}
+
+// Begin makes the list of how what is about to be done for the container will
+// be taken back.
+func (c *Container) Begin() (err error) {
+	c.List, err = run.CreateUndo(c.Path("undo"))
+	return err
+}
+
+// TakeBack takes back what was done since Begin; the folder stays.
+//
+// Precondition: the lock is held.
+func (c *Container) TakeBack() error {
+	if c.List != nil {
+		c.List.Close()
+		c.List = nil
 	}
-	return c, nil
+	return c.store.undo(c.Dir)
 }
 
 // Look finds a container by its ID, without its lock.
@@ -165,6 +186,9 @@ func (s *Store) Look(id string) (*Container, error) {
 }
 
 // Lock finds a container by its ID, and waits until no other process changes it.
+//
+// Who holds the lock must not wait for the process beside the container (see
+// Hold), which takes the lock for its own changes.
 func (s *Store) Lock(id string) (*Container, error) {
 	if err := CheckID(id); err != nil {
 		return nil, err
@@ -250,9 +274,12 @@ func (c *Container) Remove() error {
 	return c.store.clean(c.Dir)
 }
 
+func (s *Store) undo(dir string) error {
+	return run.Undo(dir+"/undo", append([]func(string) plan.Host{host.Actions, cgroup.Actions}, s.Undo...)...)
+}
+
 func (s *Store) clean(dir string) error {
-	makers := append([]func(string) plan.Host{host.Actions, cgroup.Actions}, s.Undo...)
-	if err := run.Undo(dir+"/undo", makers...); err != nil {
+	if err := s.undo(dir); err != nil {
 		return err
 	}
 	remove := s.RemoveAll
@@ -262,9 +289,8 @@ func (s *Store) clean(dir string) error {
 	return remove(dir)
 }
 
-// Sweep removes the containers whose makers have died, and all that was done
-// for them; those that live on by themselves (Keep) only if their makers died over
-// the making. It costs a look into each container's folder.
+// Sweep removes the containers whose makers died over the making, and all that
+// was done for them. It costs a look into each container's folder.
 func (s *Store) Sweep() error {
 	entries, err := os.ReadDir(s.Root)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -296,14 +322,11 @@ func (s *Store) sweep(dir string) error {
 	if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
 		return nil // somebody looks after it
 	}
-	if _, err := os.Stat(dir + "/state"); s.Keep && err == nil {
+	if _, err := os.Stat(filepath.Join(dir, s.Made)); err == nil {
 		return nil // it needs nobody
 	}
 	if !isLockOf(lock, dir) {
 		return nil // it has been removed meanwhile, and there may be a new one of this name
-	}
-	if err := killLeft(dir); err != nil {
-		return err
 	}
 	return s.clean(dir)
 }
@@ -323,51 +346,4 @@ func (s *Store) lockless(dir string) error {
 		return nil
 	}
 	return s.clean(dir)
-}
-
-// killLeft ends a container that has outlived its maker, and waits for it.
-func killLeft(dir string) error {
-	state, err := loadState(dir)
-	if err != nil {
-		return nil // it did not come so far
-	}
-	fd, err := state.Open()
-	if err != nil {
-		return nil // gone
-	}
-	defer unix.Close(fd)
-	_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
-	_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
-	return err
-}
-
-// Find finds a running container by its ID, the beginning of it, or its name:
-// its ID and its first process.
-func (s *Store) Find(name string) (id string, pid int, err error) {
-	entries, err := os.ReadDir(s.Root)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", 0, err
-	}
-	var found []string
-	for _, e := range entries {
-		own, _ := os.ReadFile(filepath.Join(s.Root, e.Name(), "name"))
-		if e.Name() == name || name != "" && strings.TrimSpace(string(own)) == name {
-			found = []string{e.Name()}
-			break
-		}
-		if name != "" && strings.HasPrefix(e.Name(), name) {
-			found = append(found, e.Name())
-		}
-	}
-	switch {
-	case len(found) == 0:
-		return "", 0, fmt.Errorf("find container %q: %w", name, ErrNotFound)
-	case len(found) > 1:
-		return "", 0, fmt.Errorf("find container %q: %d containers begin so", name, len(found))
-	}
-	state, err := loadState(filepath.Join(s.Root, found[0]))
-	if err != nil || !state.Alive() {
-		return "", 0, fmt.Errorf("find container %q: it does not run", name)
-	}
-	return found[0], state.Pid, nil
 }

@@ -19,11 +19,17 @@ import (
 	"vitro/cgroup"
 )
 
-func newStore(t *testing.T) *Store { return &Store{Root: filepath.Join(t.TempDir(), "containers")} }
+func newStore(t *testing.T) *Store {
+	dir := t.TempDir()
+	return &Store{Root: filepath.Join(dir, "containers"), Names: filepath.Join(dir, "names"), Made: "state"}
+}
 
 func create(t *testing.T, s *Store, id string) *Container {
 	t.Helper()
 	c, err := s.Create(id)
+	if err == nil {
+		err = c.Begin()
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,44 +198,39 @@ func TestSweepLooksAgain(t *testing.T) {
 	}
 }
 
-// TestSweepKills: a container that has outlived its maker is ended, and no
-// other process that has got its number.
-func TestSweepKills(t *testing.T) {
+// TestAlive: a process is the container's only if it began when that did, and
+// in this boot.
+func TestAlive(t *testing.T) {
 	cmd := sleeper(t, "sleep")
 	pid := cmd.Process.Pid
 	start, err := startTime(pid)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newStore(t)
 	for name, text := range map[string]string{
 		"later process": fmt.Sprintf("pid %d\nstart %d\nboot %s\n", pid, start-1, bootID()),
 		"other boot":    fmt.Sprintf("pid %d\nstart %d\nboot %s\n", pid, start, "5a0c0000-0000-0000-0000-000000000000"),
 		"half a line":   fmt.Sprintf("pid %d\nstart %d", pid, start),
 		"nothing":       "", "words": "a b c\n", "negative": fmt.Sprintf("pid -1\nstart %d\nboot %s\n", start, bootID()), "zero": "pid 0\nstart 0\nboot " + bootID(),
 	} {
-		c := create(t, s, "c")
-		if err := os.WriteFile(c.Path("state"), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		c.die()
-		if err := s.Sweep(); err != nil || exists(c.Dir) {
-			t.Errorf("%s: %v", name, err)
-		}
-		if err := cmd.Process.Signal(syscall.Signal(0)); err != nil {
-			t.Fatalf("%s: the process was ended", name)
+		if s, err := parseState([]byte(text)); err == nil && s.Alive() {
+			t.Errorf("%s: it is alive", name)
 		}
 	}
+	s := newStore(t)
 	c := create(t, s, "c")
 	if err := c.Save(&State{Pid: pid}); err != nil {
 		t.Fatal(err)
 	}
-	c.die()
-	if err := s.Sweep(); err != nil || exists(c.Dir) {
-		t.Errorf("sweep: %v", err)
+	if got, err := s.Look("c"); err != nil || !got.State.Alive() {
+		t.Errorf("it is not alive: %v", err)
 	}
-	if err := cmd.Wait(); err == nil || cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-		t.Errorf("the container's process: %v", err)
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if got, err := s.Look("c"); err != nil || got.State.Alive() {
+		t.Errorf("it is alive after its end: %v", err)
 	}
 	if err := create(t, s, "d").Save(&State{Pid: pid}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a process that has ended: %v", err)
@@ -265,31 +266,120 @@ func TestStartTime(t *testing.T) {
 	}
 }
 
-func TestFind(t *testing.T) {
+func TestResolve(t *testing.T) {
 	s := newStore(t)
-	if _, _, err := s.Find("x"); !errors.Is(err, ErrNotFound) {
+	if _, err := s.Resolve("x"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("without a folder: %v", err)
 	}
-	pid := sleeper(t, "sleep").Process.Pid
 	for _, id := range []string{"abc1", "abc2", "abd"} {
-		c := create(t, s, id)
-		if id != "abd" {
-			if err := c.Save(&State{Pid: pid}); err != nil {
-				t.Fatal(err)
-			}
-		}
+		create(t, s, id)
 	}
-	if err := os.WriteFile(s.Root+"/abc2/name", []byte("web\n"), 0o600); err != nil {
+	if err := s.Name("web", "abc2"); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{
-		"abc1": "", "web": "", "abc2": "", "abc": "2 containers begin so", "ab": "3 containers begin so",
-		"abd": "does not run", "abdx": "container does not exist", "": "container does not exist", "we": "container does not exist",
+	for word, want := range map[string]string{
+		"abc1": "abc1", "web": "abc2", "abc2": "abc2", "abd": "abd", "abc": "2 containers' IDs begin so", "ab": "3 containers' IDs begin so",
+		"abdx": "no container", "": "no container", "we": "no container", "../x": "no container",
 	} {
-		_, got, err := s.Find(name)
-		if want == "" && (err != nil || got != pid) || want != "" && (err == nil || !strings.HasSuffix(err.Error(), want)) {
-			t.Errorf("Find(%q) = %d, %v; want %d %s", name, got, err, pid, want)
+		got, err := s.Resolve(word)
+		if len(want) == 4 || want == "abd" {
+			if err != nil || got != want {
+				t.Errorf("Resolve(%q) = %q, %v; want %q", word, got, err, want)
+			}
+		} else if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Resolve(%q) = %q, %v; want %s", word, got, err, want)
 		}
+	}
+}
+
+// TestNames: a name is one container's, and free again when that has gone.
+func TestNames(t *testing.T) {
+	s := newStore(t)
+	a, b := create(t, s, "a"), create(t, s, "b")
+	if err := errors.Join(s.Name("web", "a"), s.Name("web", "a"), s.Unname("web", "b"), s.Unname("nobody", "b")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Name("web", "b"); !errors.Is(err, ErrExists) {
+		t.Errorf("a name that is taken: %v", err)
+	}
+	if err := a.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Name("web", "b"); err != nil {
+		t.Errorf("the name of a container that has gone: %v", err)
+	}
+	if got := s.AllNames(); len(got) != 1 || got[0] != "web" {
+		t.Errorf("names: %v", got)
+	}
+	if err := s.Unname("web", "b"); err != nil || exists(s.Names+"/web") {
+		t.Errorf("take it away: %v", err)
+	}
+	for _, name := range []string{"", "a/b", ".x", "a b"} {
+		if err := s.Name(name, b.ID); err == nil {
+			t.Errorf("name %q was given", name)
+		}
+	}
+	done := make(chan error)
+	for _, id := range []string{"a1", "a2", "a3", "a4"} {
+		create(t, s, id)
+		go func() { done <- s.Name("one", id) }()
+	}
+	taken := 0
+	for range 4 {
+		if err := <-done; err == nil {
+			taken++
+		} else if !errors.Is(err, ErrExists) {
+			t.Error(err)
+		}
+	}
+	if taken != 1 {
+		t.Errorf("%d containers have got one name", taken)
+	}
+}
+
+// TestHold: one process is beside a container, and others can wait for its end.
+func TestHold(t *testing.T) {
+	s := newStore(t)
+	c := create(t, s, "c")
+	if got := c.Holder(); got != 0 {
+		t.Errorf("process %d is beside it", got)
+	}
+	f, err := c.Hold()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Hold(); !errors.Is(err, ErrHeld) {
+		t.Errorf("a second one: %v", err)
+	}
+	if got := c.Holder(); got != os.Getpid() {
+		t.Errorf("process %d is beside it, not %d", got, os.Getpid())
+	}
+	if c.AwaitRelease(time.Now().Add(5 * time.Millisecond)) {
+		t.Error("released")
+	}
+	go f.Close()
+	if !c.AwaitRelease(time.Now().Add(10 * time.Second)) {
+		t.Error("not released")
+	}
+}
+
+func TestExit(t *testing.T) {
+	s := newStore(t)
+	c := create(t, s, "c")
+	if _, err := c.LoadExit(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("before its end: %v", err)
+	}
+	for _, want := range []Exit{{}, {Code: 137, OOM: true, Unknown: true, Error: "a\nb", Started: time.Unix(1, 2).UTC(), Finished: time.Unix(3, 4).UTC(), Restarts: 3}} {
+		if err := c.SaveExit(&want); err != nil {
+			t.Fatal(err)
+		}
+		got, err := c.LoadExit()
+		if err != nil || *got != want {
+			t.Errorf("read %+v, %v; written %+v", got, err, want)
+		}
+	}
+	if err := c.Want(WantStop); err != nil || c.Wanted() != WantStop {
+		t.Errorf("wanted: %q, %v", c.Wanted(), err)
 	}
 }
 
@@ -365,11 +455,10 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// TestKeep: what lives on without its maker is not swept, what its maker has
-// not finished is, and makes way for a container of its name.
-func TestKeep(t *testing.T) {
+// TestMade: what has been made whole is not swept, what its maker has not
+// finished is, and makes way for a container of its name.
+func TestMade(t *testing.T) {
 	s := newStore(t)
-	s.Keep = true
 	c := create(t, s, "whole")
 	if err := c.Save(&State{Pid: sleeper(t, "sleep").Process.Pid}); err != nil {
 		t.Fatal(err)

@@ -48,7 +48,8 @@ func Open(dir string) (*Engine, error) {
 		}
 	}
 	e.Images = &image.Store{Root: e.Dir}
-	e.Containers = &container.Store{Root: filepath.Join(e.Dir, "containers"), RemoveAll: rootfs.Remove}
+	e.Containers = &container.Store{Root: filepath.Join(e.Dir, "containers"), RemoveAll: rootfs.Remove,
+		Names: filepath.Join(e.Dir, "by-name"), Made: recordFile}
 	e.Containers.Undo = append(e.Containers.Undo, network.Actions)
 	inNS := inUserNS()
 	if !e.root || inNS {
@@ -86,8 +87,20 @@ func defaultDir() (string, error) {
 	return filepath.Join(home, ".local/share/vitro"), nil
 }
 
-// Sweep takes back what containers have left whose makers died.
-func (e *Engine) Sweep() error { return e.Containers.Sweep() }
+// Sweep takes back what was left by processes that were killed: containers
+// that were still being made, and those that have ended with nobody beside
+// them. Those that run are given a new process beside them.
+func (e *Engine) Sweep() error {
+	err := e.Containers.Sweep()
+	all, e2 := e.Containers.All()
+	err = errors.Join(err, e2)
+	for _, c := range all {
+		if _, e3 := e.mend(c); e3 != nil {
+			err = errors.Join(err, fmt.Errorf("look after container %s: %w", c.ID, e3))
+		}
+	}
+	return err
+}
 
 // Image finds an image; "busybox" is made of the host's if there is none.
 func (e *Engine) Image(ctx context.Context, name string) (image.Image, error) {

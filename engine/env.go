@@ -46,13 +46,34 @@ func readEnv(flags []string) ([]string, error) {
 	return out, nil
 }
 
-// readEnvFiles reads --env-file: a variable a line, comments behind "#".
+// readEnvFiles reads --env-file: a variable a line; a name alone takes the host's value.
 func readEnvFiles(files []string) ([]string, error) {
+	lines, err := readPairs("env-file", files)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, line := range lines {
+		if key, _, given := strings.Cut(line, "="); !given {
+			v, ok := os.LookupEnv(key)
+			if !ok {
+				continue
+			}
+			line = key + "=" + v
+		}
+		out = append(out, line)
+	}
+	return out, nil
+}
+
+// readPairs reads the files of a flag: NAME=VALUE or NAME a line, comments
+// behind "#".
+func readPairs(flag string, files []string) ([]string, error) {
 	var out []string
 	for _, name := range files {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, fmt.Errorf("read --env-file: %w", err)
+			return nil, fmt.Errorf("read --%s: %w", flag, err)
 		}
 		lines := bufio.NewScanner(f)
 		lines.Buffer(nil, 1<<20)
@@ -61,25 +82,37 @@ func readEnvFiles(files []string) ([]string, error) {
 			if line == "" || line[0] == '#' {
 				continue
 			}
-			key, _, given := strings.Cut(line, "=")
-			if key == "" || strings.ContainsAny(key, " \t") {
+			if key, _, _ := strings.Cut(line, "="); key == "" || strings.ContainsAny(key, " \t") {
 				f.Close()
-				return nil, fmt.Errorf("read --env-file %s, line %d: %q is no name of a variable", name, n, key)
-			}
-			if !given {
-				v, ok := os.LookupEnv(key)
-				if !ok {
-					continue
-				}
-				line = key + "=" + v
+				return nil, fmt.Errorf("read --%s %s, line %d: %q is no name", flag, name, n, key)
 			}
 			out = append(out, line)
 		}
 		err = lines.Err()
 		f.Close()
 		if err != nil {
-			return nil, fmt.Errorf("read --env-file %s: %w", name, err)
+			return nil, fmt.Errorf("read --%s %s: %w", flag, name, err)
 		}
 	}
 	return out, nil
+}
+
+// ReadLabels reads --label-file under the labels that were given one by one.
+func (f *Flags) ReadLabels() error {
+	lines, err := readPairs("label-file", f.LabelFiles)
+	if err != nil {
+		return err
+	}
+	f.LabelFiles = nil
+	for _, l := range lines {
+		key, value, _ := strings.Cut(l, "=")
+		if _, given := f.Labels[key]; given {
+			continue
+		}
+		if f.Labels == nil {
+			f.Labels = make(map[string]string)
+		}
+		f.Labels[key] = value
+	}
+	return nil
 }

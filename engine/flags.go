@@ -2,6 +2,8 @@
 
 package engine
 
+import "time"
+
 // Flags are what `vitro run` and `vitro explain run` are given. The zero value
 // is a container as Docker makes it when no flag is given.
 type Flags struct {
@@ -15,8 +17,27 @@ type Flags struct {
 	Workdir, User                   string
 	GroupAdd                        []string
 	Entrypoint                      string
-	EntrypointSet                   bool // even if it is set to nothing
-	CIDFile                         string
+	EntrypointSet                   bool   // even if it is set to nothing
+	CIDFile                         string `json:"-"`
+	Labels, Annotations             map[string]string
+	LabelFiles                      []string
+
+	// Life
+	Restart             string // no, always, unless-stopped, on-failure[:TIMES]
+	StopSignal          string
+	StopTimeout         *int          // seconds; nil is 10
+	Timeout             time.Duration // after which the container is killed
+	LogDriver           string
+	LogOpts             map[string]string
+	OpenInput           bool // the input stays open for those who attach later
+	HealthCmd           *string
+	HealthInterval      time.Duration
+	HealthTimeout       time.Duration
+	HealthStartPeriod   time.Duration
+	HealthStartInterval time.Duration
+	HealthRetries       int
+	HealthOnFailure     string
+	NoHealthcheck       bool
 
 	// Files
 	Volumes, Mounts, Tmpfs []string

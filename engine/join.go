@@ -9,15 +9,12 @@ import (
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
-
-	"vitro/container"
 )
 
 // namespaceOf is the path of a running container's namespace, by the
 // container's name, its ID, or the beginning of it.
 func (e *Engine) namespaceOf(name, kind string) (string, error) {
-	_, pid, err := e.Containers.Find(name)
+	_, pid, err := e.running(name)
 	if err != nil {
 		return "", err
 	}
@@ -26,6 +23,18 @@ func (e *Engine) namespaceOf(name, kind string) (string, error) {
 		return "", err
 	}
 	return p, nil
+}
+
+// running finds a running container: its ID and its first process.
+func (e *Engine) running(name string) (id string, pid int, err error) {
+	c, err := e.find(name)
+	if err != nil {
+		return "", 0, err
+	}
+	if c.State == nil || !c.State.Alive() {
+		return "", 0, hint(fmt.Errorf("join container %q: it does not run", name), "vitro start %s", name)
+	}
+	return c.ID, c.State.Pid, nil
 }
 
 // joined is the container that a flag's value names: "container:ID".
@@ -39,7 +48,7 @@ func (e *Engine) shareUsers(f *Flags) error {
 	}
 	for _, n := range namespaceFlags {
 		if name, ok := joined(n.flag(f)); ok {
-			if _, _, err := e.Containers.Find(name); err != nil {
+			if _, _, err := e.running(name); err != nil {
 				return fmt.Errorf("join --%s=%s: %w", n.name, n.flag(f), err)
 			}
 			f.Userns = n.flag(f)
@@ -52,7 +61,7 @@ func (e *Engine) shareUsers(f *Flags) error {
 // usersOf are the maps of a running container's user namespace; nil if its
 // users are the machine's.
 func (e *Engine) usersOf(name string) (*idMaps, error) {
-	_, pid, err := e.Containers.Find(name)
+	_, pid, err := e.running(name)
 	if err != nil {
 		return nil, err
 	}
@@ -86,40 +95,10 @@ func (d *draft) sharedFile(name string) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	id, _, err := d.e.Containers.Find(other)
+	id, _, err := d.e.running(other)
 	if err != nil {
 		return "", false // namespaceOf says why
 	}
 	data, err := os.ReadFile(filepath.Join(d.e.Containers.Root, id, name))
 	return string(data), err == nil
-}
-
-// claim gives the container its name, which no other may have.
-func (e *Engine) claim(c *container.Container, name string) error {
-	if name == "" {
-		return nil
-	}
-	if err := container.CheckID(name); err != nil {
-		return err
-	}
-	// One at a time: two may want the same name at the same moment.
-	all, err := os.Open(e.Containers.Root)
-	if err != nil {
-		return err
-	}
-	defer all.Close()
-	if err := unix.Flock(int(all.Fd()), unix.LOCK_EX); err != nil {
-		return err
-	}
-	others, err := filepath.Glob(filepath.Join(e.Containers.Root, "*", "name"))
-	if err != nil {
-		return err
-	}
-	for _, file := range others {
-		if data, err := os.ReadFile(file); err == nil && strings.TrimSpace(string(data)) == name {
-			id := filepath.Base(filepath.Dir(file))
-			return hint(fmt.Errorf("name container %q: %w: %s", name, container.ErrExists, id[:12]), "give another name, or end that container")
-		}
-	}
-	return os.WriteFile(c.Path("name"), []byte(name+"\n"), 0o600)
 }

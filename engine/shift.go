@@ -26,8 +26,18 @@ const (
 	lastBlock  = 1878982656 >> 16
 )
 
-// autoMaps chooses a block of IDs that no running container has.
+// autoMaps chooses a block of IDs that no container has. A container keeps it
+// as long as it is there: its files belong to these users.
 func autoMaps(e *Engine, id string) (*idMaps, error) {
+	of := func(block uint32) *idMaps {
+		m := []specs.LinuxIDMapping{{ContainerID: 0, HostID: block << 16, Size: 1 << 16}}
+		return &idMaps{uid: m, gid: m, block: block}
+	}
+	if data, err := os.ReadFile(filepath.Join(e.Containers.Root, id, "block")); err == nil {
+		if n, err := strconv.ParseUint(strings.TrimSpace(string(data)), 10, 16); err == nil {
+			return of(uint32(n)), nil
+		}
+	}
 	taken := make(map[uint32]bool)
 	files, _ := filepath.Glob(filepath.Join(e.Containers.Root, "*", "block"))
 	for _, f := range files {
@@ -42,8 +52,7 @@ func autoMaps(e *Engine, id string) (*idMaps, error) {
 	for i := range uint32(blocks) {
 		block := firstBlock + (h.Sum32()+i)%blocks
 		if !taken[block] {
-			m := []specs.LinuxIDMapping{{ContainerID: 0, HostID: block << 16, Size: 1 << 16}}
-			return &idMaps{uid: m, gid: m, block: block}, nil
+			return of(block), nil
 		}
 	}
 	return nil, errors.New("choose IDs for --userns=auto: all blocks are taken")

@@ -10,8 +10,6 @@ import (
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
-
 	"vitro/image"
 )
 
@@ -25,6 +23,7 @@ type draft struct {
 	layers []string // to look users up in
 	maps   *idMaps  // of a new user namespace; nil: the host's users
 	spec   *specs.Spec
+	size   [2]uint16 // of the caller's terminal: rows, columns
 }
 
 // defaultPath is Docker's, where the image has none.
@@ -59,17 +58,13 @@ func (d *draft) write() error {
 	return nil
 }
 
-// consoleSize is our terminal's, so that the container's has it from its first
-// moment on.
+// consoleSize is that of the caller's terminal, so that the container's has it
+// from its first moment on.
 func (d *draft) consoleSize() *specs.Box {
-	if !d.Terminal {
+	if !d.Terminal || d.size == [2]uint16{} {
 		return nil
 	}
-	ws, err := unix.IoctlGetWinsize(0, unix.TIOCGWINSZ)
-	if err != nil || ws.Row == 0 && ws.Col == 0 {
-		return nil
-	}
-	return &specs.Box{Height: uint(ws.Row), Width: uint(ws.Col)}
+	return &specs.Box{Height: uint(d.size[0]), Width: uint(d.size[1])}
 }
 
 func (d *draft) hostname() string {

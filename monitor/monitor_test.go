@@ -29,6 +29,9 @@ func job(t *testing.T, streams *monitor.Streams, script string, before ...plan.A
 	t.Helper()
 	s := &container.Store{Root: filepath.Join(t.TempDir(), "containers")}
 	c, err := s.Create(container.NewID())
+	if err == nil {
+		err = c.Begin()
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,10 @@ func (inv *invocation) make(begin func(*container.Container, *bundle) (int, erro
 	if err != nil {
 		return 1, err
 	}
-	if err = os.WriteFile(c.Path("config.json"), b.data, 0o600); err == nil {
+	if err = c.Begin(); err == nil {
+		err = os.WriteFile(c.Path("config.json"), b.data, 0o600)
+	}
+	if err == nil {
 		var code int
 		if code, err = begin(c, b); err == nil {
 			if detached {

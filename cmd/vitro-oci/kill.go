@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -22,7 +21,7 @@ func killContainer(inv *invocation) (int, error) {
 	sig := unix.SIGTERM
 	if len(inv.args) == 2 {
 		var err error
-		if sig, err = parseSignal(inv.args[1]); err != nil {
+		if sig, err = container.ParseSignal(inv.args[1]); err != nil {
 			return 1, err
 		}
 	}
@@ -104,24 +103,4 @@ func killAll(s *container.State, sig unix.Signal) error {
 		}
 	}
 	return nil
-}
-
-// parseSignal reads a signal's name, with or without SIG, or its number.
-func parseSignal(s string) (unix.Signal, error) {
-	if n, err := strconv.Atoi(strings.TrimPrefix(s, "-")); err == nil && n >= 0 && n <= 64 {
-		return unix.Signal(n), nil
-	}
-	name := strings.ToUpper(s)
-	if !strings.HasPrefix(name, "SIG") {
-		name = "SIG" + name
-	}
-	if sig := unix.SignalNum(name); sig != 0 {
-		return sig, nil
-	}
-	if rt, ok := strings.CutPrefix(name, "SIGRTMIN"); ok { // numbers of the C library's
-		if n, err := strconv.Atoi("0" + strings.TrimPrefix(rt, "+")); err == nil && n <= 30 {
-			return unix.Signal(34 + n), nil
-		}
-	}
-	return 0, fmt.Errorf("unknown signal %q", s)
 }

@@ -63,6 +63,9 @@ func main() {
 	if filepath.Base(os.Args[0]) == initName {
 		os.Exit(initMain(os.Args[1:]))
 	}
+	if len(os.Args) == 3 && os.Args[1] == monitorVerb {
+		monitorMain(os.Args[2])
+	}
 	inv, err := parse(os.Args[1:])
 	inv.stdout = os.Stdout
 	code := 0
@@ -211,7 +214,7 @@ func (inv *invocation) id() (string, error) {
 
 // store is where containers are kept.
 func (inv *invocation) store() *container.Store {
-	s := &container.Store{Root: inv.get("root"), Keep: true, Undo: []func(string) plan.Host{checkpoint.Actions}}
+	s := &container.Store{Root: inv.get("root"), Made: "state", Undo: []func(string) plan.Host{checkpoint.Actions}}
 	if s.Root != "" {
 		return s
 	}

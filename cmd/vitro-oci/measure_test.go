@@ -108,7 +108,10 @@ func (s *subject) start(script string) (pid int) {
 
 func (s *subject) save(limits *specs.LinuxResources, pid int) {
 	s.t.Helper()
-	c, err := (&container.Store{Root: s.root, Keep: true}).Create("c")
+	c, err := (&container.Store{Root: s.root, Made: "state"}).Create("c")
+	if err == nil {
+		err = c.Begin()
+	}
 	if err != nil {
 		s.t.Fatal(err)
 	}

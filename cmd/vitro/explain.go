@@ -54,10 +54,13 @@ func explainRunCommand(a *app) *cobra.Command {
 		Args:    cobra.MinimumNArgs(1),
 	}
 	runFlags(c.Flags(), f)
+	lifeFlags(c.Flags(), f)
 	c.Flags().StringVar(&as, "as", as, "text; sh, a script that does the same; json")
 	c.Flags().BoolVar(&calls, "calls", false, "show the system calls of each step")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		readArgs(c, f, args)
+		if err := readArgs(c, f, args); err != nil {
+			return err
+		}
 		e, err := a.engine()
 		if err != nil {
 			return err
@@ -66,7 +69,6 @@ func explainRunCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		defer p.Release()
 		for _, form := range forms {
 			if form.name == as {
 				if as == "text" {

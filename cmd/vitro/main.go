@@ -5,12 +5,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"vitro/engine"
+	"vitro/monitor"
 	"vitro/plan/run"
 )
 
@@ -19,7 +21,8 @@ const version = "0.1.0"
 
 // commands is the table of commands, a file for each.
 var commands = [...]func(*app) *cobra.Command{
-	runCommand, explainCommand, loadCommand, importCommand, imagesCommand, rmiCommand, systemCommand,
+	runCommand, createCommand, startCommand, stopCommand, killCommand, restartCommand, removeCommand, psCommand, attachCommand, logsCommand,
+	execCommand, waitCommand, pauseCommand, unpauseCommand, renameCommand, explainCommand, loadCommand, importCommand, imagesCommand, rmiCommand, systemCommand,
 }
 
 // app is what the commands share.
@@ -38,12 +41,31 @@ func main() {
 		}
 		return
 	}
+	if len(os.Args) > 1 && os.Args[1] == engine.BesideVerb {
+		if err := engine.Beside(os.Args[2:], besideHooks); err != nil {
+			run.Report(os.Stderr, "vitro", err)
+			os.Exit(1)
+		}
+		return
+	}
 	a := &app{}
 	if err := a.command().Execute(); err != nil {
-		run.Report(os.Stderr, "vitro", err)
-		a.code = run.ExitCode(err)
+		a.report(err)
 	}
 	os.Exit(a.code)
+}
+
+// report prints an error. One of the process beside a container comes in words.
+func (a *app) report(err error) {
+	if e := new(monitor.StartError); errors.As(err, &e) {
+		fmt.Fprint(os.Stderr, e.Text)
+		a.code = e.Code
+		return
+	}
+	run.Report(os.Stderr, "vitro", err)
+	if a.code == 0 {
+		a.code = run.ExitCode(err)
+	}
 }
 
 func (a *app) command() *cobra.Command {

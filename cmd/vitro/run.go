@@ -3,13 +3,18 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
+	"vitro/container"
 	"vitro/engine"
+	"vitro/monitor"
 )
 
 // runFlags declares what `run` and `explain run` have in common. The words are Docker's.
@@ -19,7 +24,7 @@ func runFlags(fl *pflag.FlagSet, f *engine.Flags) {
 	fl.StringVar(&f.Name, "name", "", "a name for the container")
 	fl.BoolVarP(&f.Interactive, "interactive", "i", false, "pass standard input on")
 	fl.BoolVarP(&f.Terminal, "tty", "t", false, "give the container a terminal")
-	fl.BoolVar(&f.Rm, "rm", false, "remove the container at its end (it always is, until containers can be started again)")
+	fl.BoolVar(&f.Rm, "rm", false, "remove the container at its end")
 	fl.StringArrayVarP(&f.Env, "env", "e", nil, "set an environment variable: NAME=VALUE, or NAME for the host's")
 	fl.StringArrayVar(&f.EnvFiles, "env-file", nil, "read environment variables from a file")
 	fl.StringVarP(&f.Workdir, "workdir", "w", "", "the command's working directory")
@@ -82,39 +87,226 @@ func runFlags(fl *pflag.FlagSet, f *engine.Flags) {
 }
 
 // readArgs takes what the flag set can't say by itself.
-func readArgs(c *cobra.Command, f *engine.Flags, args []string) {
+func readArgs(c *cobra.Command, f *engine.Flags, args []string) error {
 	f.Image, f.Command = args[0], args[1:]
 	f.EntrypointSet = c.Flags().Changed("entrypoint")
+	return f.ReadLabels()
 }
+
+// lifeFlags declares what `create`, `run` and `explain run` have in common
+// about a container's life.
+func lifeFlags(fl *pflag.FlagSet, f *engine.Flags) {
+	fl.StringVar(&f.Restart, "restart", "", "start it again at its end: no, always, unless-stopped, on-failure[:TIMES]")
+	fl.StringVar(&f.StopSignal, "stop-signal", "", "the signal that asks it to end (default the image's, or SIGTERM)")
+	fl.Var(optionalIntValue{&f.StopTimeout}, "stop-timeout", "seconds until a container that was asked to end is killed (default 10)")
+	fl.Var(secondsValue{&f.Timeout}, "timeout", "seconds after which the container is killed")
+	fl.StringVar(&f.LogDriver, "log-driver", "", "what keeps its output: json-file (the default), k8s-file, journald, none")
+	fl.StringToStringVar(&f.LogOpts, "log-opt", nil, "an option of the log: max-size=10m, max-file=3, tag=NAME")
+	fl.Var(optionalStringValue{&f.HealthCmd}, "health-cmd", "a command in the container that says whether it is well")
+	fl.DurationVar(&f.HealthInterval, "health-interval", 0, "time between two checks (default 30s)")
+	fl.DurationVar(&f.HealthTimeout, "health-timeout", 0, "how long a check may take (default 30s)")
+	fl.DurationVar(&f.HealthStartPeriod, "health-start-period", 0, "time after the start in which failures don't count")
+	fl.DurationVar(&f.HealthStartInterval, "health-start-interval", 0, "time between two checks then (default 5s)")
+	fl.IntVar(&f.HealthRetries, "health-retries", 0, "failures in a row that make it unhealthy (default 3)")
+	fl.StringVar(&f.HealthOnFailure, "health-on-failure", "", "what is done about an unhealthy one: none, kill, restart, stop")
+	fl.BoolVar(&f.NoHealthcheck, "no-healthcheck", false, "don't check its health, whatever the image says")
+	fl.VarP(labelsValue{&f.Labels}, "label", "l", "a label: NAME=VALUE")
+	fl.StringArrayVar(&f.LabelFiles, "label-file", nil, "read labels from a file")
+	fl.Var(labelsValue{&f.Annotations}, "annotation", "an annotation of the config.json: NAME=VALUE")
+}
+
+// attachFlags are how a caller wants to be joined to a container's streams.
+type attachFlags struct {
+	detach  bool
+	streams []string
+	keys    string
+	proxy   bool
+	replace bool
+}
+
+func (a *attachFlags) flags(fl *pflag.FlagSet) {
+	fl.BoolVarP(&a.detach, "detach", "d", false, "do not wait for its end: print its ID, and leave it running")
+	fl.StringArrayVarP(&a.streams, "attach", "a", nil, "join stdin, stdout or stderr only")
+	fl.StringVar(&a.keys, "detach-keys", "ctrl-p,ctrl-q", "keys that leave the container running")
+	fl.BoolVar(&a.proxy, "sig-proxy", true, "pass signals on to the container")
+}
+
+// wants are the streams that the flags ask for.
+func (a *attachFlags) wants(f *engine.Flags) (w monitor.Attach, err error) {
+	if a.detach {
+		if len(a.streams) > 0 {
+			return 0, &engine.Error{Err: errors.New("run container with -d and -a: it can't be both"), Text: "vitro attach joins a container that runs"}
+		}
+		return 0, nil
+	}
+	if len(a.streams) == 0 {
+		w = monitor.Output | monitor.Errors
+		if f.Interactive {
+			w |= monitor.Input
+		}
+		return w, nil
+	}
+	for _, s := range a.streams {
+		bit, ok := map[string]monitor.Attach{"stdin": monitor.Input, "stdout": monitor.Output, "stderr": monitor.Errors}[strings.ToLower(s)]
+		if !ok {
+			return 0, &engine.Error{Err: fmt.Errorf("read --attach=%s: no such stream", s), Text: "the streams are stdin, stdout, stderr"}
+		}
+		if w |= bit; bit == monitor.Input {
+			f.Interactive = true
+		}
+	}
+	return w, nil
+}
+
+// attachment is what is between our streams and the container's.
+func (a *attachFlags) attachment(wants monitor.Attach, terminal bool) (*monitor.Attachment, error) {
+	keys, err := monitor.ParseKeys(a.keys)
+	if err != nil {
+		return nil, err
+	}
+	if !isTerminal(0) || !terminal {
+		keys = nil
+	}
+	return &monitor.Attachment{Streams: wants, Terminal: terminal, DetachKeys: keys, Proxy: a.proxy, Warn: warn}, nil
+}
+
+func warn(text string) { fmt.Fprintln(os.Stderr, "vitro: warning:", text) }
 
 func runCommand(a *app) *cobra.Command {
 	f := &engine.Flags{}
 	var v view
+	var at attachFlags
 	c := &cobra.Command{
 		Use:     "run [flags] IMAGE [COMMAND [ARG...]]",
 		Short:   "run a command in a new container",
-		Example: "  vitro run --rm busybox echo hello\n  vitro run -it -m 50m --cpus .5 busybox\n  vitro run --step busybox true",
+		Example: "  vitro run --rm busybox echo hello\n  vitro run -it -m 50m --cpus .5 busybox\n  vitro run -d --name web -p 8080:80 nginx\n  vitro run --step busybox true",
 		Args:    cobra.MinimumNArgs(1),
 	}
 	runFlags(c.Flags(), f)
+	lifeFlags(c.Flags(), f)
+	at.flags(c.Flags())
 	v.flags(c.Flags())
+	c.Flags().BoolVar(&at.replace, "replace", false, "remove a container of the same name first")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		readArgs(c, f, args)
-		if f.Terminal && f.Interactive && !isTerminal(0) {
-			return &engine.Error{Err: fmt.Errorf("run container with -t: the input is not a terminal"), Text: "leave -t away: -i alone passes the input on"}
+		if err := readArgs(c, f, args); err != nil {
+			return err
+		}
+		if f.Terminal && f.Interactive && !isTerminal(0) && !at.detach {
+			return &engine.Error{Err: errors.New("run container with -t: the input is not a terminal"), Text: "leave -t away: -i alone passes the input on"}
+		}
+		wants, err := at.wants(f)
+		if err != nil {
+			return err
+		}
+		attachment, err := at.attachment(wants, f.Terminal)
+		if err != nil {
+			return err
+		}
+		f.OpenInput = at.detach && f.Interactive
+		e, err := a.engine()
+		if err != nil {
+			return err
+		}
+		if err := replace(e, f, at.replace); err != nil {
+			return err
+		}
+		r, err := e.Create(c.Context(), f)
+		if err != nil {
+			return err
+		}
+		conn, err := e.Launch(engine.Launch{ID: r.ID, Wants: wants, Size: terminalSize(), View: v.text()})
+		if err != nil {
+			return err
+		}
+		if at.detach {
+			defer conn.Close()
+			if err := monitor.AwaitStart(conn, warn); err != nil {
+				return err
+			}
+			fmt.Println(r.ID)
+			return nil
+		}
+		return a.follow(attachment, conn, f.Memory)
+	}
+	return c
+}
+
+// follow stays with a container to its end, which gives us our exit status.
+func (a *app) follow(at *monitor.Attachment, conn *os.File, limit string) error {
+	exit, err := at.Follow(conn)
+	if errors.Is(err, monitor.ErrDetached) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if exit.OOM {
+		of := ""
+		if limit != "" {
+			of = "; its limit is --memory=" + limit
+		}
+		fmt.Fprintf(os.Stderr, "vitro: the container ran out of memory (OOM): the kernel killed a process of it%s\n", of)
+	}
+	a.code = exit.Code
+	return nil
+}
+
+// replace makes way for a container.
+func replace(e *engine.Engine, f *engine.Flags, wanted bool) error {
+	if !wanted {
+		return nil
+	}
+	if f.Name == "" {
+		return &engine.Error{Err: errors.New("replace container: it has no name"), Text: "give it one with --name"}
+	}
+	err := e.Remove(f.Name, true)
+	if errors.Is(err, container.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// terminalSize is our terminal's: rows, columns; 0 if we have none.
+func terminalSize() [2]uint16 {
+	for fd := range 3 {
+		if ws, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ); err == nil {
+			return [2]uint16{ws.Row, ws.Col}
+		}
+	}
+	return [2]uint16{}
+}
+
+func createCommand(a *app) *cobra.Command {
+	f := &engine.Flags{}
+	again := false
+	c := &cobra.Command{
+		Use:     "create [flags] IMAGE [COMMAND [ARG...]]",
+		Short:   "make a container, to be started later",
+		Example: "  vitro create --name web nginx; vitro start web",
+		Args:    cobra.MinimumNArgs(1),
+	}
+	runFlags(c.Flags(), f)
+	lifeFlags(c.Flags(), f)
+	c.Flags().BoolVar(&again, "replace", false, "remove a container of the same name first")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if err := readArgs(c, f, args); err != nil {
+			return err
 		}
 		e, err := a.engine()
 		if err != nil {
 			return err
 		}
-		exit, err := e.Run(c.Context(), f, v.hooks())
+		if _, err := e.Prepare(c.Context(), f); err != nil { // whatever is wrong is to be said now
+			return err
+		}
+		if err := replace(e, f, again); err != nil {
+			return err
+		}
+		r, err := e.Create(c.Context(), f)
 		if err != nil {
 			return err
 		}
-		if exit.OOM {
-			fmt.Fprintf(os.Stderr, "vitro: the container ran out of memory (OOM): the kernel killed a process of it; its limit is --memory=%s\n", f.Memory)
-		}
-		a.code = exit.Code
+		fmt.Println(r.ID)
 		return nil
 	}
 	return c

@@ -4,8 +4,10 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -18,26 +20,50 @@ import (
 
 // view is how a user wants to look at a start.
 type view struct {
-	trace string // "-": the waterfall; else a file
-	step  bool
-	until string
+	Trace string // "-": the waterfall; else a file
+	Step  bool
+	Until string
+}
+
+// text is the view for the process beside the container, which makes the
+// start; "" for none.
+func (v *view) text() string {
+	if *v == (view{}) {
+		return ""
+	}
+	if v.Trace != "" && v.Trace != "-" { // it stands in another folder
+		if abs, err := filepath.Abs(v.Trace); err == nil {
+			v.Trace = abs
+		}
+	}
+	data, _ := json.Marshal(v) // three plain fields
+	return string(data)
+}
+
+// besideHooks is how the process beside the container shows the start.
+func besideHooks(text string) engine.Hooks {
+	var v view
+	if json.Unmarshal([]byte(text), &v) != nil {
+		return engine.Hooks{}
+	}
+	return v.hooks()
 }
 
 func (v *view) flags(fl *pflag.FlagSet) {
-	fl.StringVar(&v.trace, "trace", "", "show how long each step took; with =FILE, write a trace for chrome://tracing or Perfetto")
+	fl.StringVar(&v.Trace, "trace", "", "show how long each step took; with =FILE, write a trace for chrome://tracing or Perfetto")
 	fl.Lookup("trace").NoOptDefVal = "-"
-	fl.BoolVar(&v.step, "step", false, "stop before each step, show it, go on with Enter")
-	fl.StringVar(&v.until, "step-until", "", "run up to the step of this name, then as --step")
+	fl.BoolVar(&v.Step, "step", false, "stop before each step, show it, go on with Enter")
+	fl.StringVar(&v.Until, "step-until", "", "run up to the step of this name, then as --step")
 }
 
 func (v *view) hooks() engine.Hooks {
-	h := engine.Hooks{Warn: func(w string) { fmt.Fprintln(os.Stderr, "vitro: warning:", w) }}
-	if v.trace != "" {
+	var h engine.Hooks
+	if v.Trace != "" {
 		h.Trace = true
 		h.Started = func(p *engine.Prepared, c *run.Child) { v.show(p.Plan, c.Spans) }
 	}
-	if v.step || v.until != "" {
-		s := &stepper{until: v.until}
+	if v.Step || v.Until != "" {
+		s := &stepper{until: v.Until}
 		h.Before = s.before
 	}
 	return h
@@ -45,11 +71,11 @@ func (v *view) hooks() engine.Hooks {
 
 // show prints the waterfall, or writes it for a trace viewer.
 func (v *view) show(p *plan.Plan, spans []run.Span) {
-	if v.trace == "-" {
+	if v.Trace == "-" {
 		_ = run.Waterfall(os.Stderr, p, spans)
 		return
 	}
-	f, err := os.OpenFile(v.trace, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o644)
+	f, err := os.OpenFile(v.Trace, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o644)
 	if err == nil {
 		err = run.ChromeTrace(f, p, spans)
 		if cerr := f.Close(); err == nil {

@@ -106,7 +106,8 @@ func play(m *testing.M) (code int, err error) {
 const wrapper = `#!/bin/sh
 # The program under test, with the tests' own folder and cgroup.
 case "$1 $2" in
-"run "*) shift; set -- run %[1]s "$@" ;;
+"run -d") shift; set -- run %[1]s "$@" ;;
+"run "*) shift; set -- run --rm %[1]s "$@" ;;
 "explain run") shift 2; set -- explain run %[1]s "$@" ;;
 esac
 exec %[2]s --root %[3]s "$@"

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vitro/container"
+	"vitro/monitor"
+	"vitro/plan/run"
+)
+
+// A container's own process is started by one that stays beside it when the
+// command that wanted it has ended. That is this program once more. It goes
+// through
+//
+//	start   make the container; tell the command; leave its terminal
+//	linger  watch it for a moment: most containers that end at all end soon
+//	shrink  become vitro-oci by execve, which watches in a tenth of the memory
+//	end     become this program again: take down, and start anew, or end
+//
+// all with the same PID, the same children and the same open sockets.
+
+// BesideVerb is the argument that makes this program the one beside a container.
+const BesideVerb = "--beside-container"
+
+// linger is how long a container is watched before the program is changed for
+// a smaller one, which takes two milliseconds.
+const linger = 300 * time.Millisecond
+
+// A Launch is how a container is started by the process that will be beside it.
+type Launch struct {
+	ID    string
+	Wants monitor.Attach // the streams that the caller follows
+	Size  [2]uint16      // of the caller's terminal
+	Adopt bool           // it runs, and has lost the process beside it
+	View  string         // for the program's own use: how the caller wants to see the start
+}
+
+// Launch starts a container, or has it adopted. The connection is for
+// monitor.Attachment.Follow.
+func (e *Engine) Launch(l Launch) (*os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), "monitor"), os.NewFile(uintptr(fds[1]), "client")
+	defer theirs.Close()
+	text, err := json.Marshal(l)
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, BesideVerb, "start", e.Dir, string(text))
+	cmd.Args[0], cmd.Dir, cmd.Env = "vitro", "/", environment()
+	cmd.Stderr, cmd.ExtraFiles = os.Stderr, []*os.File{theirs}
+	if err := cmd.Start(); err != nil {
+		ours.Close()
+		return nil, fmt.Errorf("start the process beside container %s: %w", l.ID[:12], err)
+	}
+	return ours, nil
+}
+
+// environment is what the process beside a container needs of ours: it lives
+// longer than we do, and is not to keep what else is in there.
+func environment() (env []string) {
+	for _, v := range os.Environ() {
+		name, _, _ := strings.Cut(v, "=")
+		switch name {
+		case "PATH", "HOME", "USER", "LOGNAME", "TZ", "GODEBUG", "GOCOVERDIR", "DBUS_SESSION_BUS_ADDRESS":
+			env = append(env, v)
+		default:
+			if strings.HasPrefix(name, "XDG_") || strings.HasPrefix(name, "LC_") {
+				env = append(env, v)
+			}
+		}
+	}
+	return env
+}
+
+// Beside is what the program does when BesideVerb is its first argument.
+// hooks are made of Launch.View.
+func Beside(args []string, hooks func(view string) Hooks) error {
+	if len(args) != 3 {
+		return errors.New("this process is started by vitro itself")
+	}
+	e, err := Open(args[1])
+	if err != nil {
+		return err
+	}
+	if args[0] == "end" {
+		return e.besideEnd(args[2])
+	}
+	const conn = 3 // the first of os/exec's ExtraFiles
+	unix.CloseOnExec(conn)
+	var l Launch
+	err = json.Unmarshal([]byte(args[2]), &l)
+	if err == nil {
+		err = e.beside(l, conn, hooks)
+	}
+	if err != nil {
+		var text strings.Builder
+		run.Report(&text, "vitro", err)
+		monitor.Fail(conn, run.ExitCode(err), text.String())
+	}
+	return nil
+}
+
+// beside starts a container and stays with it. Its error is about the start.
+func (e *Engine) beside(o Launch, conn int, hooks func(string) Hooks) error {
+	h := Hooks{}
+	if o.View != "" {
+		h = hooks(o.View)
+	}
+	h.Size = o.Size
+	h.Warn = func(text string) { monitor.WarnTo(conn, text) }
+	l, err := e.live(o.ID, h)
+	if err != nil {
+		return err
+	}
+	var w *monitor.Watch
+	if o.Adopt {
+		w, err = l.adopt()
+	} else {
+		w, err = l.start(context.Background())
+	}
+	if err != nil {
+		if !o.Adopt && l.rec.Flags.Rm {
+			err = errors.Join(err, l.remove())
+		}
+		return err
+	}
+	w.Connect(conn, o.Wants)
+	w.Announce()
+	leave()
+	_ = l.stay(w)
+	return nil
+}
+
+// leave lets go of the terminal and the streams of the command that started us.
+func leave() {
+	_, _ = unix.Setsid()
+	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	for fd := range 3 {
+		_ = unix.Dup3(null, fd, 0)
+	}
+	unix.Close(null)
+}
+
+// stay watches the container, and starts it anew as often as that is wanted.
+func (l *life) stay(w *monitor.Watch) error {
+	for {
+		if w.Ended == nil {
+			if err := l.watch(w); err != nil {
+				return err
+			}
+		}
+		if err := l.finish(w); err != nil {
+			w.Warn(err.Error())
+			return err // the next command of vitro tries again
+		}
+		again, wait := l.next(w.Quit)
+		if !again {
+			if l.rec.Flags.Rm {
+				return l.remove()
+			}
+			return nil
+		}
+		w.Dismiss()
+		w.CloseAll()
+		next, err := l.restart(wait)
+		if next == nil {
+			return err
+		}
+		w = next
+	}
+}
+
+// watch watches until the container ends; in the other program, if that takes long.
+func (l *life) watch(w *monitor.Watch) error {
+	ended, err := w.Run(time.Now().Add(linger))
+	if err != nil || ended {
+		return err
+	}
+	l.e.sweepSometimes()
+	if program, err := companion(); err == nil {
+		_ = w.Become([]string{program, "monitor"}, environment()) // if that can't be, we go on as we are
+	}
+	_, err = w.Run(time.Time{})
+	return err
+}
+
+// restart starts the container again after a pause, in which the user may stop
+// it. It returns nil if that has happened.
+func (l *life) restart(wait time.Duration) (*monitor.Watch, error) {
+	for until := time.Now().Add(wait); time.Now().Before(until); time.Sleep(min(time.Until(until), 50*time.Millisecond)) {
+		if l.c.Wanted() == container.WantStop {
+			return nil, nil
+		}
+		if _, err := os.Lstat(l.c.Path(recordFile)); err != nil {
+			return nil, nil // it has been removed
+		}
+	}
+	if l.c.Wanted() == container.WantStop {
+		return nil, nil
+	}
+	return l.start(context.Background())
+}
+
+// besideEnd goes on after the smaller program has seen the container's end.
+func (e *Engine) besideEnd(luggage string) error {
+	w, err := monitor.Unpack(luggage)
+	if err != nil {
+		return err
+	}
+	c, err := e.Containers.Look(filepath.Base(w.Dir))
+	if err != nil {
+		return err
+	}
+	l := &life{e: e, c: c, hold: os.NewFile(uintptr(w.Hold), "monitor")}
+	if l.rec, err = loadRecord(c.Dir); err != nil {
+		return err
+	}
+	return l.stay(w)
+}
+
+// adopt takes over a container whose monitor has been killed.
+func (l *life) adopt() (*monitor.Watch, error) {
+	s := l.c.State
+	if s == nil {
+		return nil, container.ErrStopped
+	}
+	w := &monitor.Watch{Dir: l.c.Dir, In: -1, Out: -1, Err: -1, Console: -1, Listen: -1, Pidfd: -1, Hold: int(l.hold.Fd()), Pid: s.Pid, Started: s.Created}
+	var err error
+	if w.Orders, err = monitor.ReadOrders(l.c.Dir); err != nil {
+		return nil, fmt.Errorf("adopt container: %w", err)
+	}
+	w.Reopen(l.c.Dir)
+	if w.Pidfd, err = s.Open(); err != nil {
+		w.Miss()
+		return w, nil
+	}
+	return w, w.Bind(l.c.Dir)
+}
+
+// madeUpName is a name for a container that was given none.
+func madeUpName(try int) string {
+	return "c" + container.NewID()[:8+try]
+}
+
+// mend has a container adopted that has lost the process beside it. It reports
+// whether it had to.
+func (e *Engine) mend(c *container.Container) (bool, error) {
+	if c.State == nil || c.Holder() != 0 {
+		return false, nil
+	}
+	conn, err := e.Launch(Launch{ID: c.ID, Adopt: true})
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close()
+	err = monitor.AwaitStart(conn, nil)
+	if errors.Is(err, container.ErrHeld) {
+		err = nil // somebody else was faster
+	}
+	return true, err
+}
+
+// sweepEvery is how often starts look at what others have left.
+const sweepEvery = 10 * time.Second
+
+// sweepSometimes sweeps, if that was not done a moment ago. It is for when
+// nobody waits.
+func (e *Engine) sweepSometimes() {
+	mark := filepath.Join(e.Dir, "swept")
+	if st, err := os.Stat(mark); err == nil && time.Since(st.ModTime()).Abs() < sweepEvery {
+		return
+	}
+	if os.WriteFile(mark, nil, 0o600) != nil || os.Chtimes(mark, time.Time{}, time.Now()) != nil {
+		return
+	}
+	_ = e.Sweep()
+}

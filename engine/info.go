@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"slices"
+
+	"vitro/container"
+	"vitro/monitor"
+)
+
+// A Status is where a container is in its life, in Docker's words.
+type Status string
+
+// The statuses. A container whose start has failed is still created.
+const (
+	Created    Status = "created"
+	Running    Status = "running"
+	Paused     Status = "paused"
+	Restarting Status = "restarting"
+	Exited     Status = "exited"
+)
+
+// An Info is what is known about a container.
+type Info struct {
+	*Record
+	Dir    string
+	Status Status
+	State  *container.State // of its process, as long as that lives
+	Exit   *container.Exit  // how it ended the last time, nil if it has not
+	Health *monitor.Condition
+	Wanted container.Wanted
+	Beside int // the process beside it, 0 if there is none
+}
+
+// Info looks at a container.
+func (e *Engine) Info(name string) (*Info, error) {
+	c, err := e.find(name)
+	if err != nil {
+		return nil, err
+	}
+	return info(c)
+}
+
+func info(c *container.Container) (*Info, error) {
+	r, err := loadRecord(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	i := &Info{Record: r, Dir: c.Dir, Wanted: c.Wanted(), Beside: c.Holder()}
+	if i.Exit, err = c.LoadExit(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	s := c.Status()
+	switch {
+	case s == container.Paused:
+		i.Status = Paused
+	case s == container.Running:
+		i.Status = Running
+	case i.Exit == nil || i.Exit.Started.IsZero():
+		i.Status = Created
+	case i.Beside != 0 && i.Exit.Restarts > 0:
+		i.Status = Restarting
+	default:
+		i.Status = Exited
+	}
+	if i.Status == Running || i.Status == Paused {
+		i.State, i.Health = c.State, monitor.ReadCondition(c.Dir)
+	}
+	return i, nil
+}
+
+// List looks at all containers, the newest first. One that goes while it looks
+// is left out.
+func (e *Engine) List() ([]*Info, error) {
+	ids, err := e.Containers.IDs()
+	if err != nil {
+		return nil, err
+	}
+	var all []*Info
+	for _, id := range ids {
+		c, err := e.Containers.Look(id)
+		if err != nil {
+			continue
+		}
+		i, err := info(c)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // still in the making, or just gone
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, i)
+	}
+	sortInfos(all)
+	return all, nil
+}
+
+func sortInfos(all []*Info) {
+	slices.SortStableFunc(all, func(a, b *Info) int { return b.Created.Compare(a.Created) })
+}

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vitro/cgroup"
+	"vitro/container"
+	"vitro/internal/ocijson"
+	"vitro/monitor"
+	"vitro/network"
+	"vitro/plan/run"
+)
+
+// A life is what the process beside a container does: it makes the container,
+// watches it, takes down what was made, and decides what comes then.
+type life struct {
+	e     *Engine
+	c     *container.Container // without its lock, but while something is changed
+	rec   *Record
+	hooks Hooks
+	hold  *os.File
+	exit  *container.Exit // the last one
+}
+
+// Hooks are what a caller wants to see of a start.
+type Hooks struct {
+	Trace   bool
+	Warn    func(warning string)
+	Before  func(p *Prepared, step, pid int) error
+	Started func(p *Prepared, child *run.Child)
+	Tune    func(p *Prepared, o *run.Options) // for tests: faults
+
+	// Wants are the streams of whoever waits at Conn, a socket; 0 is none.
+	Wants monitor.Attach
+	Conn  int
+	Size  [2]uint16 // of the caller's terminal: rows, columns; 0 if it has none
+}
+
+// Run makes a container, runs it in this process to its end, and takes
+// everything back. What it prints goes to its log.
+func (e *Engine) Run(ctx Context, f *Flags, h Hooks) (exit container.Exit, err error) {
+	if err := e.Sweep(); err != nil {
+		return exit, err
+	}
+	flags := *f
+	rec, err := e.Create(ctx, &flags)
+	if err != nil {
+		return exit, err
+	}
+	l, err := e.live(rec.ID, h)
+	if err != nil {
+		return exit, err
+	}
+	defer func() { err = errors.Join(err, l.remove()) }()
+	w, err := l.start(ctx)
+	if err != nil {
+		return exit, err
+	}
+	if _, err = w.Run(time.Time{}); err != nil {
+		return exit, err
+	}
+	return *w.Ended, l.finish(w)
+}
+
+// live has this process be the one beside a container.
+func (e *Engine) live(id string, h Hooks) (*life, error) {
+	c, err := e.Containers.Look(id)
+	if err != nil {
+		return nil, err
+	}
+	l := &life{e: e, c: c, hooks: h}
+	if l.rec, err = loadRecord(c.Dir); err != nil {
+		return nil, err
+	}
+	l.hold, err = c.Hold()
+	return l, err
+}
+
+// ErrRunning is the answer to what only a container that doesn't run can do.
+var ErrRunning = errors.New("the container is running")
+
+// start makes the container's process. Somebody else's address or cgroup may
+// come in between: then all is decided anew.
+func (l *life) start(ctx Context) (w *monitor.Watch, err error) {
+	c, err := l.e.Containers.Lock(l.c.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Release()
+	if c.State != nil && c.State.Alive() {
+		return nil, ErrRunning
+	}
+	if err := clear(c); err != nil {
+		return nil, err
+	}
+	for try := 0; ; try++ {
+		var p *Prepared
+		if p, err = l.e.prepare(ctx, l.rec, l.hooks.Size); err != nil {
+			break
+		}
+		w, err = l.execute(c, p)
+		if err == nil {
+			return w, nil
+		}
+		if e := c.TakeBack(); e != nil {
+			return nil, errors.Join(err, e)
+		}
+		if !errors.Is(err, network.ErrTaken) && !vanished(err) || try >= attempts {
+			break
+		}
+	}
+	e := c.SaveExit(&container.Exit{Code: run.ExitCode(err), Error: err.Error(), Finished: time.Now()})
+	return nil, errors.Join(err, e)
+}
+
+// attempts are how often a start is tried again when somebody else has got the
+// address that was chosen.
+const attempts = 50
+
+// vanished reports whether the cgroup that the container's was to be made in
+// has gone since it was looked at: with the last container that was in it.
+func vanished(err error) bool {
+	var f *run.Fault
+	if !errors.As(err, &f) || !errors.Is(f.Err, unix.ENOENT) {
+		return false
+	}
+	_, ok := f.Step.Action.(*cgroup.Make)
+	return ok
+}
+
+// clear takes back what a start before has left whose monitor was killed.
+func clear(c *container.Container) error {
+	if err := c.TakeBack(); err != nil {
+		return err
+	}
+	return forget(c)
+}
+
+// forget removes what is true only while the container runs.
+func forget(c *container.Container) error {
+	for _, name := range [...]string{"state", "orders", monitor.Socket, "stdin", "stdout", "stderr", monitor.HealthFile} {
+		if err := os.Remove(c.Path(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// execute executes a plan. After an error its steps are still to be taken back.
+func (l *life) execute(c *container.Container, p *Prepared) (*monitor.Watch, error) {
+	for _, w := range p.Warnings {
+		if l.hooks.Warn != nil {
+			l.hooks.Warn(w)
+		}
+	}
+	if err := c.Begin(); err != nil {
+		return nil, err
+	}
+	config := ocijson.Indent(nil, ocijson.AppendSpec(nil, p.Spec))
+	if err := c.Write("config.json", append(config, '\n')); err != nil {
+		return nil, err
+	}
+	if p.maps != nil && p.maps.block != 0 { // nobody else is to get these IDs
+		if err := c.Write("block", fmt.Appendln(nil, p.maps.block)); err != nil {
+			return nil, err
+		}
+	}
+	w := &monitor.Watch{Dir: c.Dir, In: -1, Out: -1, Err: -1, Console: -1, Listen: -1, Pidfd: -1, Hold: int(l.hold.Fd()), Child: true}
+	o := run.Options{Undo: c.List, Folder: c.Dir, Handles: make(map[string]int), Trace: l.hooks.Trace}
+	pipes := new(monitor.Pipes)
+	if !l.rec.Flags.Terminal {
+		var err error
+		if pipes, err = monitor.OpenPipes(c.Dir, l.rec.Flags.Interactive); err != nil {
+			return nil, err
+		}
+		defer pipes.Close()
+		pipes.Add(o.Handles)
+	}
+	w.Started = time.Now()
+	o.Meanwhile = func(pid int) error { return l.settle(c, p, w, pid) }
+	if l.hooks.Before != nil {
+		o.Before = func(step, pid int) error { return l.hooks.Before(p, step, pid) }
+	}
+	if l.hooks.Tune != nil {
+		l.hooks.Tune(p, &o)
+	}
+	child, err := run.Start(p.Plan, o)
+	if err != nil {
+		if w.Listen >= 0 {
+			unix.Close(w.Listen)
+		}
+		return nil, err
+	}
+	if err := adopt(w, child); err != nil {
+		_ = child.Signal(unix.SIGKILL)
+		return nil, err
+	}
+	pipes.Give(w)
+	if l.hooks.Started != nil {
+		l.hooks.Started(p, child)
+	}
+	return w, nil
+}
+
+// settle writes what others have to know, while the child is still at its own steps.
+func (l *life) settle(c *container.Container, p *Prepared, w *monitor.Watch, pid int) (err error) {
+	if err := c.Save(&container.State{Pid: pid, Created: w.Started, Cgroups: p.Cgroups}); err != nil {
+		return err
+	}
+	if w.Orders, err = l.e.orders(l.rec, p.Spec); err != nil {
+		return err
+	}
+	if err := c.Write("orders", w.Orders.Append(nil)); err != nil {
+		return err
+	}
+	if err := c.Want(container.WantRun); err != nil {
+		return err
+	}
+	return w.Bind(c.Dir)
+}
+
+// adopt takes the child's descriptors over. They must not be closed when Go
+// thinks that nobody needs them, so these are others.
+func adopt(w *monitor.Watch, child *run.Child) (err error) {
+	w.Pid, w.Pidfd = child.Pid, child.Pidfd
+	if w.Pidfd < 0 {
+		if w.Pidfd, err = unix.PidfdOpen(child.Pid, 0); err != nil {
+			return err
+		}
+	}
+	if child.Console == nil {
+		return nil
+	}
+	defer child.Console.Close()
+	if w.Console, err = unix.FcntlInt(child.Console.Fd(), unix.F_DUPFD_CLOEXEC, 3); err != nil {
+		return err
+	}
+	return unix.SetNonblock(w.Console, true)
+}
+
+// finish takes down what was made for a container that has ended; what it has
+// written stays.
+func (l *life) finish(w *monitor.Watch) error {
+	c, err := l.e.Containers.Lock(l.c.ID)
+	if err != nil {
+		return err
+	}
+	defer c.Release()
+	l.exit = w.Ended
+	if last, err := c.LoadExit(); err == nil && w.Ended.Finished.Sub(w.Started) < ranWell {
+		l.exit.Restarts = last.Restarts
+	}
+	if err := c.SaveExit(l.exit); err != nil {
+		return err
+	}
+	return l.takeDown(c)
+}
+
+func (l *life) takeDown(c *container.Container) error {
+	if c.State != nil { // a process that the PID namespace's end has not ended
+		if err := c.State.Cgroups.Kill(); err != nil && !errors.Is(err, cgroup.ErrNoController) {
+			return fmt.Errorf("end what is left in container %s: %w", c.ID, err)
+		}
+	}
+	if err := c.TakeBack(); err != nil {
+		return err
+	}
+	return forget(c)
+}
+
+// remove removes the container altogether.
+func (l *life) remove() error {
+	c, err := l.e.Containers.Lock(l.c.ID)
+	if errors.Is(err, container.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return l.e.erase(c, l.rec)
+}
+
+// next decides what comes after an end: another start, after a pause, or none.
+func (l *life) next(quit bool) (again bool, wait time.Duration) {
+	p, err := parsePolicy(l.rec.Flags.Restart)
+	wanted := l.c.Wanted()
+	if err != nil || quit || !p.again(l.exit, wanted, l.exit.Restarts) {
+		return false, 0
+	}
+	if wanted == container.WantRestart {
+		return true, 0
+	}
+	wait = pause(l.exit.Restarts)
+	l.exit.Restarts++
+	_ = l.c.SaveExit(l.exit)
+	return true, wait
+}

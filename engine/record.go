@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"vitro/container"
+	"vitro/image"
+)
+
+// recordFile is what a container was asked to be, in its folder. It is there
+// as long as the container is, and whoever starts it anew starts from it.
+const recordFile = "container.json"
+
+// A Record is what a container was asked to be: the file container.json.
+type Record struct {
+	ID      string
+	Name    string
+	Created time.Time
+	Flags   Flags
+	ImageID image.Digest   `json:",omitempty"` // "" with --rootfs
+	Config  image.Config   // the image's
+	Layers  []string       `json:",omitempty"` // folders, the lowest first
+	DiffIDs []image.Digest `json:",omitempty"`
+}
+
+func loadRecord(dir string) (*Record, error) {
+	data, err := os.ReadFile(filepath.Join(dir, recordFile))
+	if err != nil {
+		return nil, err
+	}
+	r := new(Record)
+	if err := json.Unmarshal(data, r); err != nil {
+		return nil, fmt.Errorf("read %s/%s: %w", dir, recordFile, err)
+	}
+	return r, nil
+}
+
+func saveRecord(c *container.Container, r *Record) error {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return c.Write(recordFile, append(data, '\n'))
+}
+
+// find finds a container by name, ID, or the beginning of one, to look at.
+func (e *Engine) find(word string) (*container.Container, error) {
+	id, err := e.Containers.Resolve(word)
+	if err != nil {
+		return nil, nearName(err)
+	}
+	return e.Containers.Look(id)
+}
+
+// lock finds a container, for this process to change.
+func (e *Engine) lock(word string) (*container.Container, error) {
+	id, err := e.Containers.Resolve(word)
+	if err != nil {
+		return nil, nearName(err)
+	}
+	return e.Containers.Lock(id)
+}
+
+// nearName adds to "no container" which one may have been meant.
+func nearName(err error) error {
+	var none *container.NotFoundError
+	if !errors.As(err, &none) {
+		return err
+	}
+	if len(none.Names) == 0 {
+		return hint(err, "there are no containers: vitro run makes one")
+	}
+	near := slices.DeleteFunc(slices.Clone(none.Names), func(n string) bool {
+		return !strings.HasPrefix(n, none.Word) && !strings.HasPrefix(none.Word, n) && !strings.Contains(n, none.Word)
+	})
+	if len(near) == 0 {
+		return hint(err, "vitro ps -a shows all there are")
+	}
+	return hint(err, "did you mean %s?", strings.Join(near[:min(3, len(near))], " or "))
+}
+
+// Create makes a container that can be started: its folder, its name and what
+// it was asked to be. Nothing of it runs.
+func (e *Engine) Create(ctx Context, f *Flags) (*Record, error) {
+	if _, err := parsePolicy(f.Restart); err != nil {
+		return nil, err
+	}
+	if f.Rm && f.Restart != "" && f.Restart != "no" {
+		return nil, hint(errors.New("create container with --rm and --restart: a container that is removed at its end can't be started again"), "leave one of the two away")
+	}
+	if err := f.freeze(); err != nil {
+		return nil, err
+	}
+	if err := cidFree(f.CIDFile); err != nil {
+		return nil, err
+	}
+	r := &Record{ID: container.NewID(), Name: f.Name, Created: time.Now(), Flags: *f}
+	release, err := e.choose(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	c, err := e.Containers.Create(r.ID)
+	if err != nil {
+		return nil, err
+	}
+	err = e.fill(c, r)
+	if err == nil && f.CIDFile != "" {
+		err = os.WriteFile(f.CIDFile, []byte(r.ID), 0o644)
+	}
+	if err != nil {
+		return nil, errors.Join(err, e.erase(c, r))
+	}
+	c.Release()
+	return r, nil
+}
+
+// fill writes the container's files. The record is the last: with it the
+// container is there.
+func (e *Engine) fill(c *container.Container, r *Record) error {
+	if err := use(c, r.DiffIDs); err != nil {
+		return err
+	}
+	if err := e.name(r); err != nil {
+		return err
+	}
+	return saveRecord(c, r)
+}
+
+// name gives the container its name: the one that was asked for, or one made up.
+func (e *Engine) name(r *Record) error {
+	if r.Name != "" {
+		err := e.Containers.Name(r.Name, r.ID)
+		if errors.Is(err, container.ErrExists) {
+			return hint(err, "give another name, or remove that container: vitro rm %s", r.Name)
+		}
+		return err
+	}
+	for try := 0; ; try++ {
+		r.Name = madeUpName(try)
+		err := e.Containers.Name(r.Name, r.ID)
+		if !errors.Is(err, container.ErrExists) || try > 100 {
+			return err
+		}
+	}
+}
+
+// erase removes a container, and then its name; its lock is let go of. A name
+// without a container is anybody's.
+func (e *Engine) erase(c *container.Container, r *Record) error {
+	if err := c.Remove(); err != nil || r.Name == "" {
+		return err
+	}
+	return e.Containers.Unname(r.Name, r.ID)
+}
+
+// choose finds the image, and keeps it from being removed until release.
+func (e *Engine) choose(ctx Context, r *Record) (release func(), err error) {
+	if r.Flags.Rootfs {
+		return func() {}, nil
+	}
+	if _, err := e.Image(ctx, r.Flags.Image); err != nil { // may have to be made first
+		return nil, imageHint(err)
+	}
+	if release, err = e.Images.Hold(); err != nil {
+		return nil, err
+	}
+	img, err := e.Images.Get(r.Flags.Image)
+	if err != nil {
+		release()
+		return nil, imageHint(err)
+	}
+	r.ImageID, r.Config, r.Layers, r.DiffIDs = img.ID, img.Config, img.Layers, img.DiffIDs
+	return release, nil
+}
+
+func cidFree(file string) error {
+	if file == "" {
+		return nil
+	}
+	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
+		return hint(fmt.Errorf("write --cidfile %s: the file is there", file), "remove it, or give another: it may be another container's")
+	}
+	return nil
+}
+
+// freeze replaces what depends on where and by whom the command was given by
+// what it means now: the container may be started again from elsewhere.
+func (f *Flags) freeze() (err error) {
+	files, err := readEnvFiles(f.EnvFiles)
+	if err != nil {
+		return err
+	}
+	env, err := readEnv(f.Env)
+	if err != nil {
+		return err
+	}
+	f.Env, f.EnvFiles = merge(files, env), nil
+	if f.Rootfs {
+		dir, over := strings.CutSuffix(f.Image, ":O")
+		if dir, err = filepath.Abs(dir); err != nil {
+			return err
+		}
+		if st, err := os.Stat(dir); err != nil || !st.IsDir() {
+			return fmt.Errorf("use %q as root file system: not a folder", f.Image)
+		}
+		f.Image = dir + map[bool]string{true: ":O"}[over]
+	}
+	for i, v := range f.Volumes {
+		src, rest, ok := strings.Cut(v, ":")
+		if ok && (src == "." || src == ".." || strings.HasPrefix(src, "./") || strings.HasPrefix(src, "../")) {
+			if src, err = filepath.Abs(src); err != nil {
+				return err
+			}
+			f.Volumes[i] = src + ":" + rest
+		}
+	}
+	for i, o := range f.SecurityOpt {
+		key, file, ok := strings.Cut(strings.Replace(o, ":", "=", 1), "=")
+		if ok && key == "seccomp" && file != "unconfined" && file != "builtin" && file != "" {
+			if file, err = filepath.Abs(file); err != nil {
+				return err
+			}
+			f.SecurityOpt[i] = "seccomp=" + file
+		}
+	}
+	return nil
+}
