@@ -96,7 +96,7 @@ func walk(visit func(name, text string) error) error {
 		switch {
 		case d.IsDir() && (name == ".git" || name == "bin"):
 			return filepath.SkipDir
-		case !d.Type().IsRegular():
+		case !d.Type().IsRegular() || name == ".git": // a file, in a worktree
 			return nil
 		}
 		text, err := os.ReadFile(path)
