@@ -3,13 +3,14 @@
 package image
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
+
+	"vitro/internal/near"
 )
 
 // A NotFoundError is the answer to a name that no image has.
@@ -126,7 +127,7 @@ func (s *Store) find(list []Descriptor, name string) (Descriptor, error) {
 	}
 	d, err := s.findID(list, hexa)
 	if e, ok := err.(*NotFoundError); ok {
-		e.Name, e.Near = name, near(list, name)
+		e.Name, e.Near = name, similar(list, name)
 	}
 	return d, err
 }
@@ -180,52 +181,23 @@ func (s *Store) idOf(d Descriptor) (Digest, error) {
 	return m.Config.Digest, err
 }
 
-// near finds names that a typing error away.
-func near(list []Descriptor, name string) []string {
+// similar are the names that are a typing error away, in full spelling.
+func similar(list []Descriptor, name string) []string {
 	ref, err := ParseReference(strings.ToLower(clip(name)))
 	if err != nil {
 		return nil
 	}
-	type candidate struct {
-		name string
-		far  int
-	}
-	var all []candidate
+	var repos []string
+	full := make(map[string][]string)
 	for _, d := range list {
-		r, err := ParseReference(nameOf(d))
-		if err != nil {
-			continue
-		}
-		far := distance(ref.FamiliarName(), r.FamiliarName())
-		if far <= 1+len(ref.FamiliarName())/4 {
-			all = append(all, candidate{r.Familiar(), far})
+		if r, err := ParseReference(nameOf(d)); err == nil {
+			repos = append(repos, r.FamiliarName())
+			full[r.FamiliarName()] = append(full[r.FamiliarName()], r.Familiar())
 		}
 	}
-	slices.SortStableFunc(all, func(a, b candidate) int { return cmp.Or(a.far-b.far, cmp.Compare(a.name, b.name)) })
 	var names []string
-	for _, c := range all[:min(3, len(all))] {
-		names = append(names, c.name)
+	for _, repo := range near.Names(ref.FamiliarName(), repos) {
+		names = append(names, slices.Sorted(slices.Values(full[repo]))...)
 	}
-	return names
-}
-
-// distance is Levenshtein's: how many letters are to be put in, left out or exchanged.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return names[:min(3, len(names))]
 }

@@ -15,8 +15,8 @@ import (
 // above it in this list, and those below itself, but not its neighbours: they
 // exchange values through the floors that follow.
 var floors = [...][]string{
-	{"plan", "internal/ocijson", "internal/dbus"},
-	{"plan/run", "host"},
+	{"plan", "internal/ocijson", "internal/dbus", "internal/near", "format", "filter"},
+	{"plan/run", "host", "listing"},
 	{"hook"},
 	{"cgroup", "network", "rootfs", "image", "seccomp"},
 	{"checkpoint"},
