@@ -8,10 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"text/tabwriter"
-	"time"
 
-	units "github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
 	"vitro/engine"
@@ -114,62 +111,6 @@ func importCommand(a *app) *cobra.Command {
 		return nil
 	}
 	return c
-}
-
-func imagesCommand(a *app) *cobra.Command {
-	var quiet, long bool
-	c := &cobra.Command{Use: "images", Short: "list images", Args: cobra.NoArgs}
-	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "print IDs only")
-	c.Flags().BoolVar(&long, "no-trunc", false, "print whole IDs")
-	c.RunE = func(*cobra.Command, []string) error {
-		e, err := a.engine()
-		if err != nil {
-			return err
-		}
-		imgs, err := e.Images.List()
-		if err != nil {
-			return err
-		}
-		w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
-		if !quiet {
-			fmt.Fprintln(w, "REPOSITORY\tTAG\tIMAGE ID\tCREATED\tSIZE")
-		}
-		for _, img := range imgs {
-			row(w, img, quiet, long)
-		}
-		return w.Flush()
-	}
-	return c
-}
-
-// row prints an image once for each of its names, as Docker does.
-func row(w io.Writer, img image.Image, quiet, long bool) {
-	id := string(img.ID)
-	if !long {
-		id = img.ID.Hex()[:12]
-	}
-	if quiet {
-		fmt.Fprintln(w, id)
-		return
-	}
-	created := "N/A"
-	if !img.Created.IsZero() {
-		created = units.HumanDuration(time.Since(img.Created)) + " ago"
-	}
-	refs := img.Refs
-	if len(refs) == 0 {
-		refs = []string{"<none>"}
-	}
-	for _, ref := range refs {
-		repo, tag := "<none>", "<none>"
-		if r, err := image.ParseReference(ref); err == nil {
-			repo = r.FamiliarName()
-			if r.Tag != "" {
-				tag = r.Tag
-			}
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", repo, tag, id, created, units.HumanSizeWithPrecision(float64(img.Size), 3))
-	}
 }
 
 func rmiCommand(a *app) *cobra.Command {
