@@ -111,7 +111,10 @@ func Beside(args []string, hooks func(view string) Hooks) error {
 	if err == nil {
 		err = e.beside(l, conn, hooks)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, container.ErrHeld) && l.Wants == 0:
+		monitor.Started(conn) // somebody else was faster
+	case err != nil:
 		var text strings.Builder
 		run.Report(&text, "vitro", err)
 		monitor.Fail(conn, run.ExitCode(err), text.String())
@@ -276,8 +279,11 @@ func (e *Engine) mend(c *container.Container) (bool, error) {
 	}
 	defer conn.Close()
 	err = monitor.AwaitStart(conn, nil)
-	if errors.Is(err, container.ErrHeld) {
-		err = nil // somebody else was faster
+	if c.Holder() != 0 {
+		err = nil // ours, or somebody else's who was faster
+	}
+	if !c.State.Alive() { // it is being taken down
+		c.AwaitRelease(time.Now().Add(time.Minute))
 	}
 	return true, err
 }

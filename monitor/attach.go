@@ -41,10 +41,13 @@ var ErrDetached = errors.New("detached")
 // which has put it into words.
 type StartError struct {
 	Text string
-	Code int // for our own exit status
+	Code int
 }
 
 func (e *StartError) Error() string { return e.Text }
+
+// ExitCode is for our own exit status.
+func (e *StartError) ExitCode() int { return e.Code }
 
 // AwaitStart waits until the monitor says that the container runs; warn gets
 // what is not as it was asked for.
@@ -70,6 +73,11 @@ func AwaitStart(conn io.Reader, warn func(string)) error {
 func Fail(fd, code int, text string) {
 	body := append([]byte{byte(code)}, text[:min(len(text), bodyLimit-1)]...)
 	_ = unix.Sendto(fd, appendMessage(nil, msgFailed, body), unix.MSG_NOSIGNAL, nil)
+}
+
+// Started tells whoever waits for a start that the container runs already.
+func Started(fd int) {
+	_ = unix.Sendto(fd, appendMessage(nil, msgStarted, make([]byte, 4)), unix.MSG_NOSIGNAL, nil)
 }
 
 // WarnTo tells whoever waits for a start what is not as it was asked for.
@@ -133,10 +141,10 @@ func (a *Attachment) Follow(conn *os.File) (exit Exit, err error) {
 			return exit, fmt.Errorf("follow container: %w", err)
 		}
 		switch kind {
-		case msgOut:
-			_, _ = os.Stdout.Write(body)
-		case msgErr:
-			_, _ = os.Stderr.Write(body)
+		case msgOut, msgErr:
+			if err := a.print(kind, body); err != nil {
+				return exit, err
+			}
 		case msgWarning:
 			if a.Warn != nil {
 				a.Warn(string(body))
@@ -158,6 +166,32 @@ func (a *Attachment) Follow(conn *os.File) (exit Exit, err error) {
 			ended, exit = true, Exit{Code: int(binary.LittleEndian.Uint32(body)), OOM: body[4] == 1}
 		}
 	}
+}
+
+// errNoReader is what the shell calls 141.
+type errNoReader struct{}
+
+func (errNoReader) Error() string { return "follow container: nobody reads the output any more" }
+
+// ExitCode is that of a program that SIGPIPE has ended.
+func (errNoReader) ExitCode() int { return 128 + int(unix.SIGPIPE) }
+
+// print writes what the container has written. When nobody reads it any more
+// (vitro run busybox yes | head), the container is ended as the signal would
+// end a program; one that we only look at is left alone.
+func (a *Attachment) print(kind message, body []byte) error {
+	out := os.Stdout
+	if kind == msgErr {
+		out = os.Stderr
+	}
+	_, err := out.Write(body)
+	if !errors.Is(err, unix.EPIPE) {
+		return nil
+	}
+	if a.Proxy {
+		_ = a.send(msgSignal, []byte{byte(unix.SIGKILL)})
+	}
+	return errNoReader{}
 }
 
 // begin sends input, from when the container runs.

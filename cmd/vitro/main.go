@@ -59,11 +59,14 @@ func main() {
 func (a *app) report(err error) {
 	if e := new(monitor.StartError); errors.As(err, &e) {
 		fmt.Fprint(os.Stderr, e.Text)
-		a.code = e.Code
-		return
+	} else {
+		run.Report(os.Stderr, "vitro", err)
 	}
-	run.Report(os.Stderr, "vitro", err)
-	if a.code == 0 {
+	var own interface{ ExitCode() int }
+	switch {
+	case errors.As(err, &own):
+		a.code = own.ExitCode()
+	case a.code == 0:
 		a.code = run.ExitCode(err)
 	}
 }

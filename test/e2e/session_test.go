@@ -32,6 +32,15 @@ type session struct {
 // begin starts a program with its standard streams in the test's hands.
 func begin(t *testing.T, args ...string) *session {
 	t.Helper()
+	if len(args) > 2 && args[0] == "vitro" && args[1] == "run" { // the container outlives a command that is killed
+		id := t.TempDir() + "/id"
+		args = slices.Concat(args[:2], []string{"--cidfile", id}, args[2:])
+		t.Cleanup(func() {
+			if text, err := os.ReadFile(id); err == nil {
+				_, _ = exec.Command("vitro", "rm", "-f", string(text)).CombinedOutput()
+			}
+		})
+	}
 	s := &session{t: t, cmd: exec.Command(args[0], args[1:]...)}
 	var err error
 	if s.stdin, err = s.cmd.StdinPipe(); err != nil {

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"os"
 	"strings"
 	"testing"
 
@@ -32,38 +31,6 @@ func TestSignalsReachTheContainer(t *testing.T) {
 					t.Errorf("exit status %d; want 3: %s", code, &s.errs)
 				}
 			})
-		}
-	}
-}
-
-// A container doesn't outlive the one who looks after it, and what it leaves is
-// taken back by the next command.
-func TestKilledEngineLeavesNoContainer(t *testing.T) {
-	s, pid := held(t)
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
-	if err := s.cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "end of the container without its engine", func() (int, bool) {
-		n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 100)
-		return n, n == 1
-	})
-	s.wait()
-	output(t, "vitro", "system", "sweep")
-	entries, err := os.ReadDir(st.root + "/containers")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries { // other tests' may run
-		if _, err := os.ReadFile(st.root + "/containers/" + e.Name() + "/process"); err == nil {
-			data := read(t, st.root+"/containers/"+e.Name()+"/process")
-			if strings.HasPrefix(data, itoa(pid)+" ") {
-				t.Errorf("the dead container's folder is there: %s", e.Name())
-			}
 		}
 	}
 }
