@@ -15,9 +15,9 @@ import (
 // above it in this list, and those below itself, but not its neighbours: they
 // exchange values through the floors that follow.
 var floors = [...][]string{
-	{"plan", "internal/ocijson", "internal/dbus", "internal/near", "format", "filter"},
-	{"plan/run", "host", "listing"},
-	{"hook"},
+	{"plan", "internal/ocijson", "internal/dbus", "internal/near", "internal/petname", "format", "filter"},
+	{"plan/run", "host", "event"},
+	{"hook", "listing"},
 	{"cgroup", "network", "rootfs", "image", "seccomp"},
 	{"checkpoint"},
 	{"spec"},
