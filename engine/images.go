@@ -51,7 +51,9 @@ func (e *Engine) RemoveImage(name string, force bool) (image.Removed, error) {
 			return image.Removed{}, hint(fmt.Errorf("remove image %q: container %s stands on it", name, id[:min(12, len(id))]), "end the container first")
 		}
 	}
-	return e.Images.Remove(name, image.RemoveOptions{Force: force, InUse: func(d image.Digest) bool {
+	res, err := e.Images.Remove(name, image.RemoveOptions{Force: force, InUse: func(d image.Digest) bool {
 		return used[d] != ""
 	}})
+	e.tellRemoved(img, res)
+	return res, err
 }

@@ -14,11 +14,15 @@ import (
 	"testing"
 	"time"
 
+	"vitro/event"
 	"vitro/format"
 )
 
 // Here the same facts are told to Docker's client, by an engine that is
 // nothing but its answers, and to this package. Both must print the same bytes.
+
+// A stream is an answer of many values.
+type stream []any
 
 // serve answers a client on a socket: the JSON for the end of a path.
 func serve(t *testing.T, answers map[string]any) (socket string) {
@@ -40,7 +44,13 @@ func serve(t *testing.T, answers map[string]any) (socket string) {
 			w.WriteHeader(http.StatusNotFound)
 			v = map[string]string{"message": "no answer for " + path}
 		}
-		_ = json.NewEncoder(w).Encode(v)
+		list, many := v.(stream)
+		if !many {
+			list = stream{v}
+		}
+		for _, v := range list {
+			_ = json.NewEncoder(w).Encode(v)
+		}
 	})}
 	go func() { _ = srv.Serve(l) }()
 	t.Cleanup(func() { srv.Close() })
@@ -341,4 +351,38 @@ func TestDiskUsageIsDockers(t *testing.T) {
 	same(t, socket, []string{"system", "df"}, Disk, DiskUsage(8_000_000, images, containers, volumes), "{{.Type}} {{.TotalCount}} {{.Active}} {{.Reclaimable}}")
 	empty := serve(t, map[string]any{"system/df": map[string]any{}})
 	same(t, empty, []string{"system", "df"}, Disk, DiskUsage(0, nil, nil, nil))
+}
+
+func TestEventsAreDockers(t *testing.T) {
+	needDocker(t)
+	var all stream
+	var text, jsons, names strings.Builder
+	for _, e := range []event.Event{
+		{Time: time.Unix(1700000000, 123000), Type: event.Container, Action: "exec_start: sh", ID: strings.Repeat("a", 64),
+			Attributes: map[string]string{"image": "busybox", "name": "web", "b.c": "<&>"}},
+		{Time: time.Unix(1700000001, 0), Type: event.Network, Action: "connect", ID: "n", Attributes: map[string]string{"type": "bridge"}},
+		{Time: time.Unix(1700000002, 0), Type: event.Image, Action: "tag", ID: "sha256:1", Attributes: map[string]string{"name": "x:1"}},
+		{Time: time.Unix(1700000003, 0), Type: event.Volume, Action: "create", ID: "v", Attributes: map[string]string{}},
+	} {
+		m := NewMessage(e)
+		all = append(all, m)
+		text.WriteString(EventLine(e) + "\n")
+		for form, w := range map[string]*strings.Builder{"json": &jsons, "{{.Action}} {{.Actor.Attributes.name}} {{.Time}} {{json .Actor}}": &names} {
+			tmpl, err := format.ParseTemplate(form)
+			if err == nil {
+				err = tmpl.Print(w, m)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	socket := serve(t, map[string]any{"events": all})
+	for form, got := range map[string]string{
+		"": text.String(), "json": jsons.String(), "{{.Action}} {{.Actor.Attributes.name}} {{.Time}} {{json .Actor}}": names.String(),
+	} {
+		if want, _ := docker(t, socket, "events", "--format", form); got != want {
+			t.Errorf("%q:\n%s\nDocker's client:\n%s", form, got, want)
+		}
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"vitro/event"
 	"vitro/filter"
 )
 
@@ -193,6 +194,37 @@ func TestFieldsAreInOrder(t *testing.T) {
 		}
 		if len(keys) == 0 || !slices.IsSorted(keys) {
 			t.Errorf("%T: %s", row, b)
+		}
+	}
+}
+
+func TestEventFilters(t *testing.T) {
+	list := []event.Event{
+		{Type: event.Container, Action: "health_status: healthy", ID: "c123", Attributes: map[string]string{"name": "web1", "image": "localhost:5000/busybox:1", "l": "1"}},
+		{Type: event.Image, Action: "tag", ID: "sha256:1", Attributes: map[string]string{"name": "busybox:1"}},
+		{Type: event.Network, Action: "connect", ID: "n1", Attributes: map[string]string{"name": "back", "container": "c123"}},
+		{Type: event.Volume, Action: "create", ID: "data"},
+		{Type: event.Lost, Action: "rotate"},
+	}
+	for flags, want := range map[string]string{
+		"": "container image network volume lost", "type=image": "image lost", "type=image type=volume": "image volume lost",
+		"container=web": "container lost", "container=c1": "container lost", "container=c2": "lost", "network=back": "network lost",
+		"volume=da": "volume lost", "event=health_status": "container lost", "event=tag event=create": "image volume lost",
+		"image=busybox": "image lost", "image=busybox:1": "image lost", "image=localhost:5000/busybox": "container lost", "image=busy": "lost",
+		"label=l=1": "container lost", "scope=local": "container image network volume lost", "scope=swarm": "lost", "daemon=x": "lost",
+	} {
+		f, err := filter.Parse(strings.Fields(flags), filter.Events)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, e := range list {
+			if MatchEvent(e, f) {
+				got = append(got, e.Type)
+			}
+		}
+		if s := strings.Join(got, " "); s != want {
+			t.Errorf("%s: %q, want %q", flags, s, want)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -54,6 +55,7 @@ func loadCommand(a *app) *cobra.Command {
 			return err
 		}
 		for _, img := range imgs {
+			e.TellImage("load", strings.Join(img.Refs[:min(1, len(img.Refs))], ""), img)
 			if quiet {
 				continue
 			}
@@ -107,6 +109,7 @@ func importCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		e.TellImage("import", strings.Join(img.Refs[:min(1, len(img.Refs))], ""), img)
 		fmt.Println(img.ID)
 		return nil
 	}

@@ -23,15 +23,19 @@ type list struct {
 
 // flags defines them; keys are what the list can be filtered by, nil if it can't.
 func (l *list) flags(c *cobra.Command, keys filter.Keys) {
-	l.keys = keys
 	fl := c.Flags()
 	fl.BoolVarP(&l.quiet, "quiet", "q", false, "print IDs or names only")
 	fl.BoolVar(&l.long, "no-trunc", false, "don't shorten IDs and texts")
 	fl.StringVar(&l.format, "format", "", "table, \"table TEMPLATE\", json, or a Go template")
-	if keys == nil {
-		return
+	if keys != nil {
+		l.filterFlag(c, keys)
 	}
-	fl.StringArrayVarP(&l.filters, "filter", "f", nil, "show those only: KEY=VALUE, with the keys "+strings.Join(keys, " "))
+}
+
+// filterFlag defines --filter alone.
+func (l *list) filterFlag(c *cobra.Command, keys filter.Keys) {
+	l.keys = keys
+	c.Flags().StringArrayVarP(&l.filters, "filter", "f", nil, "show those only: KEY=VALUE, with the keys "+strings.Join(keys, " "))
 	_ = c.RegisterFlagCompletionFunc("filter", func(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
 		return keys.Complete(word), cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 	})

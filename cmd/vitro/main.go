@@ -23,6 +23,7 @@ const version = "0.1.0"
 var commands = [...]func(*app) *cobra.Command{
 	runCommand, createCommand, startCommand, stopCommand, killCommand, restartCommand, removeCommand, psCommand, attachCommand, logsCommand,
 	execCommand, waitCommand, pauseCommand, unpauseCommand, renameCommand, explainCommand, loadCommand, importCommand, imagesCommand, rmiCommand, systemCommand,
+	eventsCommand,
 }
 
 // app is what the commands share.
