@@ -148,3 +148,23 @@ func field(dir, file, key string) (uint64, error) {
 	}
 	return 0, nil
 }
+
+// BlockIO is what the container has read from disks and written to them, in
+// bytes; 0 where nobody counts.
+func (d Dirs) BlockIO() (read, written int64) {
+	var u Usage
+	if c, ok := d.with("blkio"); ok {
+		(&counts{dir: c.Path, read: get}).blkio(&u)
+	} else if c, ok := d.unified(); ok {
+		(&counts{dir: c.Path, read: get}).io(&u)
+	}
+	for _, e := range u.IO.ServiceBytes {
+		switch e.Op {
+		case "Read":
+			read += int64(e.Value)
+		case "Write":
+			written += int64(e.Value)
+		}
+	}
+	return read, written
+}

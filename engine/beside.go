@@ -262,11 +262,6 @@ func (l *life) adopt() (*monitor.Watch, error) {
 	return w, w.Bind(l.c.Dir)
 }
 
-// madeUpName is a name for a container that was given none.
-func madeUpName(try int) string {
-	return "c" + container.NewID()[:8+try]
-}
-
 // mend has a container adopted that has lost the process beside it. It reports
 // whether it had to.
 func (e *Engine) mend(c *container.Container) (bool, error) {

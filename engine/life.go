@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -107,6 +108,7 @@ func (l *life) start(ctx Context) (w *monitor.Watch, err error) {
 		}
 		w, err = l.execute(c, p)
 		if err == nil {
+			l.e.tell(l.rec, "start")
 			return w, nil
 		}
 		if e := c.TakeBack(); e != nil {
@@ -145,7 +147,7 @@ func clear(c *container.Container) error {
 
 // forget removes what is true only while the container runs.
 func forget(c *container.Container) error {
-	for _, name := range [...]string{"state", "orders", monitor.Socket, "stdin", "stdout", "stderr", monitor.HealthFile} {
+	for _, name := range [...]string{"state", "orders", monitor.Socket, container.ResourcesFile, "stdin", "stdout", "stderr", monitor.HealthFile} {
 		if err := os.Remove(c.Path(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
@@ -260,6 +262,10 @@ func (l *life) finish(w *monitor.Watch) error {
 	if err := c.SaveExit(l.exit); err != nil {
 		return err
 	}
+	if l.exit.OOM {
+		l.e.tell(l.rec, "oom")
+	}
+	l.e.tell(l.rec, "die", "exitCode", strconv.Itoa(l.exit.Code), "execDuration", strconv.Itoa(int(l.exit.Finished.Sub(l.exit.Started).Seconds())))
 	return l.takeDown(c)
 }
 

@@ -28,6 +28,10 @@ func (e *Engine) orders(r *Record, s *specs.Spec) (*monitor.Orders, error) {
 		return nil, err
 	}
 	o.Signal = int(sig)
+	for key, value := range r.attributes() {
+		o.Attributes = append(o.Attributes, key+"="+value)
+	}
+	slices.Sort(o.Attributes)
 	if err := readLog(f, o); err != nil {
 		return nil, err
 	}

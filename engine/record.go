@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,8 @@ import (
 
 	"vitro/container"
 	"vitro/image"
+	"vitro/internal/near"
+	"vitro/internal/petname"
 )
 
 // recordFile is what a container was asked to be, in its folder. It is there
@@ -53,6 +56,31 @@ func saveRecord(c *container.Container, r *Record) error {
 	return c.Write(recordFile, append(data, '\n'))
 }
 
+// Labels are the image's, under those that were asked for.
+func (r *Record) Labels() map[string]string {
+	all := make(map[string]string, len(r.Config.Labels)+len(r.Flags.Labels))
+	maps.Copy(all, r.Config.Labels)
+	maps.Copy(all, r.Flags.Labels)
+	return all
+}
+
+// Command is the program and its arguments, put together as Docker does: an
+// entrypoint on the command line drops the image's command.
+func (r *Record) Command() []string {
+	f := &r.Flags
+	entry, cmd := r.Config.Entrypoint, r.Config.Cmd
+	if f.EntrypointSet {
+		entry, cmd = nil, nil
+		if f.Entrypoint != "" {
+			entry = []string{f.Entrypoint}
+		}
+	}
+	if len(f.Command) > 0 {
+		cmd = f.Command
+	}
+	return slices.Concat(entry, cmd)
+}
+
 // find finds a container by name, ID, or the beginning of one, to look at.
 func (e *Engine) find(word string) (*container.Container, error) {
 	id, err := e.Containers.Resolve(word)
@@ -80,13 +108,10 @@ func nearName(err error) error {
 	if len(none.Names) == 0 {
 		return hint(err, "there are no containers: vitro run makes one")
 	}
-	near := slices.DeleteFunc(slices.Clone(none.Names), func(n string) bool {
-		return !strings.HasPrefix(n, none.Word) && !strings.HasPrefix(none.Word, n) && !strings.Contains(n, none.Word)
-	})
-	if len(near) == 0 {
-		return hint(err, "vitro ps -a shows all there are")
+	if h := near.Hint(none.Word, none.Names); h != "" {
+		return hint(err, "%s", h)
 	}
-	return hint(err, "did you mean %s?", strings.Join(near[:min(3, len(near))], " or "))
+	return hint(err, "vitro ps -a shows all there are")
 }
 
 // Create makes a container that can be started: its folder, its name and what
@@ -122,6 +147,7 @@ func (e *Engine) Create(ctx Context, f *Flags) (*Record, error) {
 		return nil, errors.Join(err, e.erase(c, r))
 	}
 	c.Release()
+	e.tell(r, "create")
 	return r, nil
 }
 
@@ -146,13 +172,12 @@ func (e *Engine) name(r *Record) error {
 		}
 		return err
 	}
-	for try := 0; ; try++ {
-		r.Name = madeUpName(try)
-		err := e.Containers.Name(r.Name, r.ID)
-		if !errors.Is(err, container.ErrExists) || try > 100 {
-			return err
-		}
-	}
+	var err error
+	r.Name = petname.New(func(name string) bool {
+		err = e.Containers.Name(name, r.ID)
+		return errors.Is(err, container.ErrExists)
+	})
+	return err
 }
 
 // erase removes a container, and then its name; its lock is let go of. A name
@@ -161,6 +186,7 @@ func (e *Engine) erase(c *container.Container, r *Record) error {
 	if err := c.Remove(); err != nil || r.Name == "" {
 		return err
 	}
+	e.tell(r, "destroy")
 	return e.Containers.Unname(r.Name, r.ID)
 }
 

@@ -82,21 +82,10 @@ func (d *draft) hostname() string {
 	return d.id[:12]
 }
 
-// command puts entrypoint and command together, as Docker does: an entrypoint
-// on the command line drops the image's command.
+// command is what runs, and where.
 func (d *draft) command() error {
 	p := d.spec.Process
-	entry, cmd := d.image.Entrypoint, d.image.Cmd
-	if d.EntrypointSet {
-		entry, cmd = nil, nil
-		if d.Entrypoint != "" {
-			entry = []string{d.Entrypoint}
-		}
-	}
-	if len(d.Command) > 0 {
-		cmd = d.Command
-	}
-	p.Args = slices.Concat(entry, cmd)
+	p.Args = (&Record{Flags: *d.Flags, Config: *d.image}).Command()
 	if len(p.Args) == 0 {
 		return hint(errors.New("run container: no command"), "the image names none: give one after it")
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,16 @@ func (e *Engine) Signal(name string, sig unix.Signal) error {
 	if err := signal(c, sig); err != nil {
 		return fmt.Errorf("kill container %q: %w", name, err)
 	}
+	return e.told(c, "kill", "signal", strconv.Itoa(int(sig)))
+}
+
+// told writes an event of a container that was only looked at.
+func (e *Engine) told(c *container.Container, action string, more ...string) error {
+	r, err := loadRecord(c.Dir)
+	if err != nil {
+		return err
+	}
+	e.tell(r, action, more...)
 	return nil
 }
 
@@ -115,6 +126,7 @@ func (e *Engine) stop(id string, s StopRequest) error {
 		return fmt.Errorf("stop container %q: %w", id, err)
 	}
 	c.AwaitRelease(time.Time{})
+	e.tell(r, "stop")
 	return nil
 }
 
@@ -231,6 +243,7 @@ func (e *Engine) Rename(name, to string) error {
 	if err := saveRecord(c, r); err != nil {
 		return errors.Join(err, e.Containers.Unname(to, c.ID))
 	}
+	e.tell(r, "rename", "oldName", "/"+old)
 	return e.Containers.Unname(old, c.ID)
 }
 
@@ -259,7 +272,7 @@ func (e *Engine) Pause(name string, still bool) error {
 	if err != nil {
 		return fmt.Errorf("%s container %q: %w", verb, name, err)
 	}
-	return nil
+	return e.told(c, verb)
 }
 
 // Connect connects to the process beside a running container.
@@ -279,6 +292,9 @@ func (e *Engine) Connect(name string) (*os.File, *Record, error) {
 		return nil, nil, err
 	}
 	conn, err := monitor.Dial(c.Dir)
+	if err == nil {
+		e.tell(r, "attach")
+	}
 	return conn, r, err
 }
 

@@ -5,11 +5,14 @@ package monitor
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"vitro/event"
 )
 
 // HealthFile is the file in the container's folder that says how it is.
@@ -270,9 +273,7 @@ func (c *checker) result(code int, output string) {
 	c.now.Log = c.now.Log[max(0, len(c.now.Log)-checksKept):]
 	was := c.now.Status
 	if c.now.judge(code == 0, c.starting(now), c.w.Orders.Health.Retries); c.now.Status != was {
-		if c.w.Notice != nil {
-			c.w.Notice("health_status: " + c.now.Status)
-		}
+		c.w.notice("health_status: " + c.now.Status)
 	}
 	c.save()
 	c.next = now.Add(c.interval())
@@ -301,6 +302,22 @@ func (c *checker) stop() {
 		_, _ = c.process.Wait()
 		c.drop()
 	}
+}
+
+// notice writes an event. The attributes are read anew: the container may have
+// been renamed.
+func (w *Watch) notice(action string) {
+	o, err := ReadOrders(w.Dir)
+	if err != nil {
+		return
+	}
+	attributes := make(map[string]string, len(o.Attributes))
+	for _, a := range o.Attributes {
+		key, value, _ := strings.Cut(a, "=")
+		attributes[key] = value
+	}
+	log := event.Log{Dir: filepath.Dir(filepath.Dir(w.Dir))}
+	_ = log.Write(event.Event{Type: event.Container, Action: action, ID: o.ID, Attributes: attributes})
 }
 
 // unhealthy does what is to be done about a container that is.

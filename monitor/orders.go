@@ -28,6 +28,8 @@ type Orders struct {
 	Signal  int           // that asks it to end: what a monitor asked to end passes on
 	Health  Health
 
+	Attributes []string // of the container's events: NAME=VALUE
+
 	// Next is the command that the monitor becomes at the container's end: it
 	// takes down what was made, and decides what comes then.
 	Next []string
@@ -126,6 +128,7 @@ func ordersFields() []ordersField {
 		numberField("health-retries", func(o *Orders) *int { return &o.Health.Retries }),
 		textField("health-on-failure", func(o *Orders) *string { return &o.Health.OnFailure }),
 		listField("health-program", func(o *Orders) *[]string { return &o.Health.Program }),
+		listField("attribute", func(o *Orders) *[]string { return &o.Attributes }),
 		listField("next", func(o *Orders) *[]string { return &o.Next }),
 	}
 }

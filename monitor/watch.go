@@ -44,9 +44,6 @@ type Watch struct {
 	heard   chan os.Signal
 	killBy  time.Time // when it is to be killed, if it has not ended
 	killed  bool
-	// Notice is called when something has happened that others may want to
-	// know of: "health_status: healthy". May be nil.
-	Notice func(what string)
 }
 
 // backlog is how much is kept for a client that doesn't read, in bytes. Then

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
 	"os"
 	"strconv"
@@ -14,16 +13,9 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
-	"vitro/cgroup"
 	"vitro/container"
 	"vitro/internal/ocijson"
-	"vitro/plan"
-	"vitro/plan/run"
 )
-
-// resourcesFile is what holds for a container after its last update, in the form
-// of linux.resources. As long as there was none, that of its config.json holds.
-const resourcesFile = "resources.json"
 
 // updateContainer changes a running container's limits. What is not named stays.
 // If one can't be changed, none is.
@@ -40,72 +32,12 @@ func updateContainer(inv *invocation) (int, error) {
 	if c.State == nil || !c.State.Alive() {
 		err = container.ErrStopped
 	} else {
-		err = applyChange(c, change)
+		err = c.Limit(change)
 	}
 	if err != nil {
 		return 1, fmt.Errorf("update container %q: %w", c.ID, err)
 	}
 	return 0, nil
-}
-
-func applyChange(c *container.Container, change *specs.LinuxResources) error {
-	now, err := presentResources(c)
-	if err != nil {
-		return err
-	}
-	layout, err := cgroup.Detect()
-	if err != nil {
-		return err
-	}
-	todo, err := decideChange(layout, c.State, now, change)
-	if err != nil {
-		return err
-	}
-	err = run.Host(&plan.Plan{Title: "update " + c.ID, Steps: todo.Steps})
-	var fault *run.Fault
-	if errors.As(err, &fault) {
-		return fmt.Errorf("set %s: %w", todo.Properties[fault.Index], err)
-	}
-	if err != nil {
-		return err
-	}
-	return keepResources(c, todo.Resources)
-}
-
-// decideChange has systemd know, if it has made the container's cgroup.
-func decideChange(l *cgroup.Layout, s *container.State, now, change *specs.LinuxResources) (*cgroup.Change, error) {
-	if s.Unit == "" {
-		return l.Update(s.Cgroups, now, change)
-	}
-	if err := l.AskSystemd(); err != nil {
-		return nil, err
-	}
-	return l.UpdateUnit(l.Manager.Ref(s.Unit), s.Cgroups, now, change)
-}
-
-// presentResources are what the container has.
-func presentResources(c *container.Container) (*specs.LinuxResources, error) {
-	data, err := os.ReadFile(c.Path(resourcesFile))
-	if err == nil {
-		return ocijson.DecodeLinuxResources(data)
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	b, err := kept(c)
-	if err != nil || b.spec.Linux == nil {
-		return nil, err
-	}
-	return b.spec.Linux.Resources, nil
-}
-
-// keepResources writes down what holds now, whole or not at all.
-func keepResources(c *container.Container, r *specs.LinuxResources) error {
-	next := c.Path("." + resourcesFile)
-	if err := os.WriteFile(next, append(ocijson.AppendLinuxResources(nil, r), '\n'), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(next, c.Path(resourcesFile))
 }
 
 // readChange reads the resources from a file or the standard input, or else of

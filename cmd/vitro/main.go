@@ -21,8 +21,8 @@ const version = "0.1.0"
 
 // commands is the table of commands, a file for each.
 var commands = [...]func(*app) *cobra.Command{
-	runCommand, createCommand, startCommand, stopCommand, killCommand, restartCommand, removeCommand, psCommand, attachCommand, logsCommand,
-	execCommand, waitCommand, pauseCommand, unpauseCommand, renameCommand, explainCommand, loadCommand, importCommand, imagesCommand, rmiCommand, systemCommand,
+	runCommand, createCommand, startCommand, stopCommand, killCommand, restartCommand, removeCommand, psCommand, topCommand, statsCommand, inspectCommand, updateCommand, attachCommand, logsCommand,
+	containerCommand, execCommand, waitCommand, pauseCommand, unpauseCommand, renameCommand, explainCommand, loadCommand, importCommand, imagesCommand, rmiCommand, systemCommand,
 	eventsCommand,
 }
 

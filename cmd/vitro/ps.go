@@ -4,118 +4,243 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"strconv"
+	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"vitro/container"
 	"vitro/engine"
+	"vitro/filter"
+	"vitro/format"
+	"vitro/image"
+	"vitro/listing"
 )
 
 func psCommand(a *app) *cobra.Command {
-	var all, quiet bool
-	c := &cobra.Command{Use: "ps [-a] [-q]", Short: "list containers", Args: cobra.NoArgs}
-	c.Flags().BoolVarP(&all, "all", "a", false, "those that don't run, too")
-	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "print IDs only")
+	var l list
+	var all, size, latest bool
+	var last int
+	c := &cobra.Command{
+		Use:     "ps",
+		Aliases: []string{"list"},
+		Short:   "list containers",
+		Example: "  vitro ps -a --filter status=exited --format '{{.Names}}: {{.Status}}'",
+		Args:    cobra.NoArgs,
+	}
+	l.flags(c, filter.Containers)
+	fl := c.Flags()
+	fl.BoolVarP(&all, "all", "a", false, "those that don't run, too")
+	fl.BoolVarP(&size, "size", "s", false, "with how much they have written")
+	fl.BoolVarP(&latest, "latest", "l", false, "the newest only, whether or not it runs")
+	fl.IntVarP(&last, "last", "n", -1, "the newest only: so many, whether or not they run")
 	c.RunE = func(*cobra.Command, []string) error {
+		set, err := l.filter()
+		if err == nil {
+			err = listing.CheckContainers(set)
+		}
+		if err != nil {
+			return err
+		}
 		e, err := a.engine()
 		if err != nil {
 			return err
 		}
-		list, err := e.List()
+		infos, err := e.List()
 		if err != nil {
 			return err
 		}
-		w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
-		for _, i := range list {
-			if !all && i.State == nil {
-				continue
-			}
-			if quiet {
-				fmt.Fprintln(w, i.ID[:12])
-				continue
-			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", i.ID[:12], i.Flags.Image, i.Status, i.Name)
+		around, err := aroundOf(e, set, infos)
+		if err != nil {
+			return err
 		}
-		return w.Flush()
+		if latest {
+			last = 1
+		}
+		f, err := format.Parse(l.format, listing.Containers(l.quiet, size))
+		if err != nil {
+			return err
+		}
+		all = all || last >= 0 || len(set.Values("status")) > 0 || len(set.Values("exited")) > 0
+		size = size || f.Uses("Size")
+		now := time.Now()
+		var table []listing.ContainerRow
+		for _, i := range infos {
+			item := listContainer(i)
+			if !all && !item.State.Active() || !item.Match(set, around) || last >= 0 && len(table) >= last {
+				continue
+			}
+			if size {
+				item.SizeRw, item.SizeRootFs = e.Sizes(i)
+			}
+			table = append(table, item.Row(now, l.long))
+		}
+		return rows(&l, listing.Containers(l.quiet, size), table)
 	}
 	return c
 }
 
-func logsCommand(a *app) *cobra.Command {
-	var q engine.LogQuery
-	var since, until, tail string
-	var times, details bool
-	c := &cobra.Command{Use: "logs [-f] CONTAINER", Short: "show what a container has printed", Args: cobra.ExactArgs(1)}
-	c.Flags().BoolVarP(&q.Follow, "follow", "f", false, "go on with what it prints")
-	c.Flags().StringVarP(&tail, "tail", "n", "all", "the last lines only: so many")
-	c.Flags().StringVar(&since, "since", "", "from then on: a time, or how long ago (42m)")
-	c.Flags().StringVar(&until, "until", "", "up to then")
-	c.Flags().BoolVarP(&times, "timestamps", "t", false, "each line with its time")
-	c.Flags().BoolVar(&details, "details", false, "with the labels and variables that --log-opt names")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		q.Tail = -1
-		if tail != "all" {
-			n, err := strconv.Atoi(tail)
+// listContainer is what a list needs to know of a container.
+func listContainer(i *engine.Info) *listing.Container {
+	c := &listing.Container{
+		ID: i.ID, Name: i.Name, Image: i.Flags.Image, ImageID: string(i.ImageID), Command: strings.Join(i.Command(), " "),
+		Created: i.Created, Labels: i.Labels(), State: listing.State{Status: string(i.Status)},
+	}
+	if i.Exit != nil {
+		c.State.ExitCode, c.State.Started, c.State.Finished = i.Exit.Code, i.Exit.Started, i.Exit.Finished
+	}
+	if i.State != nil {
+		c.State.Started = i.State.Created
+	}
+	if i.Health != nil {
+		c.State.Health = i.Health.Status
+	}
+	return c
+}
+
+// aroundOf resolves what the filters before, since and ancestor name.
+func aroundOf(e *engine.Engine, set filter.Set, infos []*engine.Info) (a listing.Around, err error) {
+	for _, f := range []struct {
+		key string
+		to  **time.Time
+	}{{"before", &a.Before}, {"since", &a.Since}} {
+		for _, name := range set.Values(f.key) {
+			i, err := e.Info(name)
 			if err != nil {
-				return &engine.Error{Err: fmt.Errorf("read --tail=%s: no number", tail), Text: "how many lines, or all"}
+				return a, fmt.Errorf("read --filter %s=%s: %w", f.key, name, err)
 			}
-			q.Tail = n
+			*f.to = &i.Created
 		}
-		for _, t := range []struct {
-			flag, text string
-			to         *time.Time
-		}{{"since", since, &q.Since}, {"until", until, &q.Until}} {
-			if t.text == "" {
-				continue
+	}
+	asked := set.Values("ancestor")
+	if len(asked) == 0 {
+		return a, nil
+	}
+	var bases [][]image.Digest
+	for _, name := range asked {
+		if img, err := e.Images.Get(name); err == nil { // one that isn't there is nobody's ancestor
+			bases = append(bases, img.DiffIDs)
+		}
+	}
+	stands := make(map[string]bool)
+	for _, i := range infos {
+		for _, base := range bases {
+			if len(base) <= len(i.DiffIDs) && slices.Equal(base, i.DiffIDs[:len(base)]) {
+				stands[string(i.ImageID)] = true
 			}
-			var err error
-			if *t.to, err = parseTime(t.text); err != nil {
-				return &engine.Error{Err: fmt.Errorf("read --%s=%s: no time", t.flag, t.text), Text: "such as 2026-01-02T15:04:05, seconds since 1970, or 42m for how long ago"}
+		}
+	}
+	a.Ancestor = func(id string) bool { return stands[id] }
+	return a, nil
+}
+
+func topCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use: "top CONTAINER [PS OPTIONS]", Short: "list the processes of a container", Args: cobra.MinimumNArgs(1),
+		Example: "  vitro top web -o pid,user,rss,args",
+		RunE: func(_ *cobra.Command, args []string) error {
+			e, err := a.engine()
+			if err != nil {
+				return err
 			}
+			text, err := e.Top(args[0], args[1:])
+			fmt.Print(text)
+			return err
+		},
+	}
+	c.Flags().SetInterspersed(false) // what stands behind the container is for ps
+	return c
+}
+
+func updateCommand(a *app) *cobra.Command {
+	f := &engine.Flags{}
+	c := &cobra.Command{Use: "update [flags] CONTAINER [CONTAINER...]", Short: "change containers' limits, and what happens at their end", Args: cobra.MinimumNArgs(1),
+		Example: "  vitro update -m 200m --cpus 2 web\n  vitro update --restart=always web"}
+	limitFlags(c.Flags(), f)
+	c.Flags().StringVar(&f.Restart, "restart", "", "start it again at its end: no, always, unless-stopped, on-failure[:TIMES]")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if c.Flags().NFlag() == 0 {
+			return &engine.Error{Err: fmt.Errorf("update containers: nothing is to be changed"), Text: "give a limit: vitro update --help lists them"}
+		}
+		return a.each(args, false, func(e *engine.Engine, name string) error { return e.Update(name, f) })
+	}
+	return c
+}
+
+// pruneFlags are those of all commands that remove what nobody uses.
+type pruneFlags struct {
+	force   bool
+	filters []string
+}
+
+func containerPruneCommand(a *app) *cobra.Command {
+	var p pruneFlags
+	c := &cobra.Command{Use: "prune", Short: "remove all containers that don't run", Args: cobra.NoArgs}
+	c.Flags().BoolVarP(&p.force, "force", "f", false, "don't ask")
+	c.Flags().StringArrayVar(&p.filters, "filter", nil, "only those: until=TIME, label=NAME[=VALUE], label!=…")
+	c.RunE = func(*cobra.Command, []string) error {
+		set, err := filter.Parse(p.filters, filter.Keys{"until", "label", "label!"})
+		if err != nil {
+			return err
+		}
+		if !p.force && !ask("This will remove all stopped containers.\nAre you sure you want to continue?") {
+			return nil
 		}
 		e, err := a.engine()
 		if err != nil {
 			return err
 		}
-		return e.Logs(c.Context(), args[0], q, func(l engine.LogLine) error {
-			out := os.Stdout
-			if l.Stream == "stderr" {
-				out = os.Stderr
+		var until time.Time
+		for _, v := range set.Values("until") {
+			if until, err = filter.Time(v, time.Now()); err != nil {
+				return fmt.Errorf("read --filter until=%s: no time", v)
 			}
-			if times {
-				l.Text = l.Time.UTC().Format("2006-01-02T15:04:05.000000000Z07:00") + " " + l.Text
-			}
-			_, err := out.WriteString(l.Text)
-			return err
+		}
+		removed, freed, err := e.Prune(func(i *engine.Info) bool {
+			return (until.IsZero() || i.Created.Before(until)) && set.Label(i.Labels())
 		})
+		if len(removed) > 0 {
+			fmt.Println("Deleted Containers:")
+		}
+		for _, id := range removed {
+			fmt.Println(id)
+		}
+		if len(removed) > 0 {
+			fmt.Println()
+		}
+		fmt.Println("Total reclaimed space:", format.Size(freed))
+		return err
 	}
 	return c
 }
 
-// parseTime reads a time in Docker's forms: how long ago, seconds since 1970,
-// or a date with as much of the time as one likes.
-func parseTime(text string) (time.Time, error) {
-	if d, err := time.ParseDuration(text); err == nil {
-		return time.Now().Add(-d), nil
-	}
-	if s, frac, _ := strings.Cut(text, "."); len(s) > 0 && strings.Trim(s, "0123456789") == "" {
-		sec, err := strconv.ParseInt(s, 10, 64)
-		if err != nil {
-			return time.Time{}, err
-		}
-		ns, err := strconv.ParseInt((frac + "000000000")[:9], 10, 64)
-		return time.Unix(sec, ns), err
-	}
-	var err error
-	for _, form := range [...]string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02T15", "2006-01-02Z07:00", "2006-01-02"} {
-		var t time.Time
-		if t, err = time.ParseInLocation(form, text, time.Local); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, err
+// ask asks the user a question on the terminal.
+func ask(question string) bool {
+	fmt.Print("WARNING! " + question + " [y/N] ")
+	var answer string
+	_, _ = fmt.Scanln(&answer)
+	return strings.EqualFold(answer, "y")
+}
+
+func containerExistsCommand(a *app) *cobra.Command {
+	return &cobra.Command{Use: "exists CONTAINER", Short: "say by the exit status whether a container is there (0) or not (1)", Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			e, err := a.engine()
+			if err != nil {
+				return err
+			}
+			if _, err := e.Containers.Resolve(args[0]); err != nil {
+				if !isNotFound(err) {
+					return err
+				}
+				a.code = 1
+			}
+			return nil
+		}}
+}
+
+func isNotFound(err error) bool {
+	_, ok := err.(*container.NotFoundError)
+	return ok
 }

@@ -45,17 +45,7 @@ func runFlags(fl *pflag.FlagSet, f *engine.Flags) {
 	fl.StringVar(&f.ShmSize, "shm-size", "", "size of /dev/shm (default 64m)")
 	fl.StringArrayVar(&f.Devices, "device", nil, "give a device of the host: PATH[:TARGET][:rwm]")
 	// limits
-	fl.StringVarP(&f.Memory, "memory", "m", "", "limit of memory: 50m")
-	fl.StringVar(&f.MemorySwap, "memory-swap", "", "limit of memory and swap together; -1 is none")
-	fl.StringVar(&f.MemoryReservation, "memory-reservation", "", "memory that is left when others want it")
-	fl.StringVar(&f.CPUs, "cpus", "", "limit of processors: .5 is half of one")
-	fl.Uint64VarP(&f.CPUShares, "cpu-shares", "c", 0, "share of the processors when others want them too (1024 is ordinary)")
-	fl.Uint64Var(&f.CPUPeriod, "cpu-period", 0, "period of --cpu-quota, in microseconds")
-	fl.Int64Var(&f.CPUQuota, "cpu-quota", 0, "microseconds of processor time in each period")
-	fl.StringVar(&f.CpusetCPUs, "cpuset-cpus", "", "processors to run on: 0-2,4")
-	fl.StringVar(&f.CpusetMems, "cpuset-mems", "", "memory nodes to use")
-	fl.Int64Var(&f.PidsLimit, "pids-limit", 0, "limit of processes and threads; -1 is none")
-	fl.Uint16Var(&f.BlkioWeight, "blkio-weight", 0, "share of the disks when others want them too, 10 to 1000")
+	limitFlags(fl, f)
 	fl.StringArrayVar(&f.ReadBps, "device-read-bps", nil, "limit of reading from a device: PATH:1mb")
 	fl.StringArrayVar(&f.WriteBps, "device-write-bps", nil, "limit of writing to a device: PATH:1mb")
 	fl.StringArrayVar(&f.ReadIOps, "device-read-iops", nil, "limit of reads from a device: PATH:100")
@@ -84,6 +74,21 @@ func runFlags(fl *pflag.FlagSet, f *engine.Flags) {
 	fl.StringArrayVar(&f.DNSOption, "dns-option", nil, "an option of resolv.conf")
 	fl.StringArrayVar(&f.AddHost, "add-host", nil, "a further line of /etc/hosts: NAME:ADDRESS")
 	fl.Bool("help", false, "show this text") // -h is the host name's
+}
+
+// limitFlags declares the limits that can be changed while a container runs.
+func limitFlags(fl *pflag.FlagSet, f *engine.Flags) {
+	fl.StringVarP(&f.Memory, "memory", "m", "", "limit of memory: 50m")
+	fl.StringVar(&f.MemorySwap, "memory-swap", "", "limit of memory and swap together; -1 is none")
+	fl.StringVar(&f.MemoryReservation, "memory-reservation", "", "memory that is left when others want it")
+	fl.StringVar(&f.CPUs, "cpus", "", "limit of processors: .5 is half of one")
+	fl.Uint64VarP(&f.CPUShares, "cpu-shares", "c", 0, "share of the processors when others want them too (1024 is ordinary)")
+	fl.Uint64Var(&f.CPUPeriod, "cpu-period", 0, "period of --cpu-quota, in microseconds")
+	fl.Int64Var(&f.CPUQuota, "cpu-quota", 0, "microseconds of processor time in each period")
+	fl.StringVar(&f.CpusetCPUs, "cpuset-cpus", "", "processors to run on: 0-2,4")
+	fl.StringVar(&f.CpusetMems, "cpuset-mems", "", "memory nodes to use")
+	fl.Int64Var(&f.PidsLimit, "pids-limit", 0, "limit of processes and threads; -1 is none")
+	fl.Uint16Var(&f.BlkioWeight, "blkio-weight", 0, "share of the disks when others want them too, 10 to 1000")
 }
 
 // readArgs takes what the flag set can't say by itself.

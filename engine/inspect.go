@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"vitro/internal/ocijson"
+	"vitro/monitor"
+	"vitro/spec"
+)
+
+// An Inspection is all that is known about a container, with Docker's names:
+// people's scripts read it.
+type Inspection struct {
+	ID              string `json:"Id"`
+	Created         string
+	Path            string
+	Args            []string
+	State           InspectedState
+	Image           string
+	ResolvConfPath  string
+	HostnamePath    string
+	HostsPath       string
+	LogPath         string
+	Name            string
+	RestartCount    int
+	Driver          string
+	Platform        string
+	MountLabel      string
+	ProcessLabel    string
+	AppArmorProfile string
+	ExecIDs         []string
+	HostConfig      InspectedHostConfig
+	GraphDriver     InspectedDriver
+	SizeRw          *int64 `json:",omitempty"`
+	SizeRootFs      *int64 `json:",omitempty"`
+	Mounts          []InspectedMount
+	Config          InspectedConfig
+	NetworkSettings InspectedNetwork
+}
+
+// InspectedState is where the container is in its life.
+type InspectedState struct {
+	Status     string
+	Running    bool
+	Paused     bool
+	Restarting bool
+	OOMKilled  bool
+	Dead       bool
+	Pid        int
+	ExitCode   int
+	Error      string
+	StartedAt  string
+	FinishedAt string
+	Health     *InspectedHealth `json:",omitempty"`
+	// Not Docker's:
+	ConmonPid int `json:"MonitorPid"` // the process beside it
+}
+
+// InspectedHealth is what the health checks have found.
+type InspectedHealth struct {
+	Status        string
+	FailingStreak int
+	Log           []InspectedCheck
+}
+
+// InspectedCheck is one of them.
+type InspectedCheck struct {
+	Start, End time.Time
+	ExitCode   int
+	Output     string
+}
+
+// InspectedHostConfig is what the container was asked to be on this machine.
+type InspectedHostConfig struct {
+	Binds           []string
+	ContainerIDFile string
+	LogConfig       struct {
+		Type   string
+		Config map[string]string
+	}
+	NetworkMode   string
+	RestartPolicy struct {
+		Name              string
+		MaximumRetryCount int
+	}
+	AutoRemove        bool
+	VolumesFrom       []string
+	ConsoleSize       [2]uint
+	CapAdd            []string
+	CapDrop           []string
+	CgroupnsMode      string
+	Dns               []string
+	DnsOptions        []string
+	DnsSearch         []string
+	ExtraHosts        []string
+	GroupAdd          []string
+	IpcMode           string
+	Cgroup            string
+	OomScoreAdj       int
+	PidMode           string
+	Privileged        bool
+	PublishAllPorts   bool
+	ReadonlyRootfs    bool
+	SecurityOpt       []string
+	UTSMode           string
+	UsernsMode        string
+	ShmSize           int64
+	Sysctls           map[string]string `json:",omitempty"`
+	Tmpfs             map[string]string `json:",omitempty"`
+	Runtime           string
+	CpuShares         uint64
+	Memory            int64
+	NanoCpus          int64
+	CgroupParent      string
+	BlkioWeight       uint16
+	CpuPeriod         uint64
+	CpuQuota          int64
+	CpusetCpus        string
+	CpusetMems        string
+	MemoryReservation int64
+	MemorySwap        int64
+	PidsLimit         *int64
+	Ulimits           []InspectedUlimit
+	Annotations       map[string]string `json:",omitempty"`
+	Init              *bool             `json:",omitempty"`
+	MaskedPaths       []string
+	ReadonlyPaths     []string
+}
+
+// InspectedUlimit is a resource limit of each process.
+type InspectedUlimit struct {
+	Name       string
+	Hard, Soft uint64
+}
+
+// InspectedDriver is where the root file system's parts are.
+type InspectedDriver struct {
+	Name string
+	Data map[string]string
+}
+
+// InspectedMount is something that is mounted in the container.
+type InspectedMount struct {
+	Type        string
+	Name        string `json:",omitempty"`
+	Source      string
+	Destination string
+	Driver      string `json:",omitempty"`
+	Mode        string
+	RW          bool
+	Propagation string
+}
+
+// InspectedConfig is what would be the same on another machine.
+type InspectedConfig struct {
+	Hostname     string
+	Domainname   string
+	User         string
+	AttachStdin  bool
+	AttachStdout bool
+	AttachStderr bool
+	ExposedPorts map[string]struct{} `json:",omitempty"`
+	Tty          bool
+	OpenStdin    bool
+	StdinOnce    bool
+	Env          []string
+	Cmd          []string
+	Healthcheck  *InspectedHealthcheck `json:",omitempty"`
+	Image        string
+	Volumes      map[string]struct{}
+	WorkingDir   string
+	Entrypoint   []string
+	Labels       map[string]string
+	StopSignal   string `json:",omitempty"`
+	StopTimeout  *int   `json:",omitempty"`
+}
+
+// InspectedHealthcheck is how its health is checked; times are in nanoseconds.
+type InspectedHealthcheck struct {
+	Test          []string
+	Interval      time.Duration `json:",omitempty"`
+	Timeout       time.Duration `json:",omitempty"`
+	StartPeriod   time.Duration `json:",omitempty"`
+	StartInterval time.Duration `json:",omitempty"`
+	Retries       int           `json:",omitempty"`
+}
+
+// InspectedNetwork is how the container is joined to networks.
+type InspectedNetwork struct {
+	Bridge      string
+	SandboxID   string
+	SandboxKey  string
+	Ports       map[string][]InspectedBinding
+	Gateway     string
+	IPAddress   string
+	IPPrefixLen int
+	MacAddress  string
+	Networks    map[string]InspectedEndpoint
+}
+
+// InspectedBinding is where a port is published.
+type InspectedBinding struct{ HostIp, HostPort string }
+
+// InspectedEndpoint is the container's place in one network.
+type InspectedEndpoint struct {
+	Aliases             []string
+	MacAddress          string
+	NetworkID           string
+	Gateway             string
+	IPAddress           string
+	IPPrefixLen         int
+	IPv6Gateway         string
+	GlobalIPv6Address   string
+	GlobalIPv6PrefixLen int
+	DNSNames            []string
+}
+
+const never = "0001-01-01T00:00:00Z"
+
+// Inspect says all that is known about a container; size has it counted how
+// much it has written.
+func (e *Engine) Inspect(name string, size bool) (*Inspection, error) {
+	i, err := e.Info(name)
+	if err != nil {
+		return nil, err
+	}
+	s, err := e.configOf(i)
+	if err != nil {
+		return nil, err
+	}
+	r := &Inspection{
+		ID: i.ID, Created: i.Created.UTC().Format(time.RFC3339Nano), Args: []string{}, Image: string(i.ImageID),
+		ResolvConfPath: filepath.Join(i.Dir, "resolv.conf"), HostnamePath: filepath.Join(i.Dir, "hostname"), HostsPath: filepath.Join(i.Dir, "hosts"),
+		Name: "/" + i.Name, Driver: "overlay2", Platform: runtime.GOOS,
+	}
+	if d := i.Flags.LogDriver; d == "" || strings.HasSuffix(d, "-file") {
+		r.LogPath = filepath.Join(i.Dir, monitor.LogFile)
+	}
+	if args := s.Process.Args; len(args) > 0 {
+		r.Path, r.Args = args[0], args[1:]
+	}
+	r.State = i.inspectState()
+	if i.Exit != nil {
+		r.RestartCount = i.Exit.Restarts
+	}
+	r.GraphDriver = i.inspectDriver()
+	r.Mounts = inspectMounts(s, i.Dir)
+	r.HostConfig = i.inspectHostConfig(s)
+	r.Config = i.inspectConfig(s)
+	r.NetworkSettings = i.inspectNetwork(s)
+	if size {
+		rw, all := e.Sizes(i)
+		r.SizeRw, r.SizeRootFs = &rw, &all
+	}
+	return r, nil
+}
+
+// configOf is the config.json of a container's last start; of one that was
+// never started, what it would be now.
+func (e *Engine) configOf(i *Info) (*specs.Spec, error) {
+	data, err := os.ReadFile(filepath.Join(i.Dir, "config.json"))
+	if err == nil {
+		return ocijson.DecodeSpec(data)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	p, err := e.prepare(nil, i.Record, [2]uint16{})
+	if err != nil { // something that it needs is gone: the rest can still be shown
+		return &specs.Spec{Process: &specs.Process{Args: i.Command()}, Root: &specs.Root{}, Linux: &specs.Linux{}}, nil
+	}
+	return p.Spec, nil
+}
+
+func (i *Info) inspectState() InspectedState {
+	s := InspectedState{
+		Status: string(i.Status), Running: i.Status == Running || i.Status == Paused, Paused: i.Status == Paused,
+		Restarting: i.Status == Restarting, StartedAt: never, FinishedAt: never, ConmonPid: i.Beside,
+	}
+	if x := i.Exit; x != nil {
+		s.ExitCode, s.OOMKilled, s.Error, s.FinishedAt = x.Code, x.OOM, x.Error, x.Finished.UTC().Format(time.RFC3339Nano)
+		if !x.Started.IsZero() {
+			s.StartedAt = x.Started.UTC().Format(time.RFC3339Nano)
+		} else if i.Status == Created {
+			s.FinishedAt = never
+		}
+	}
+	if i.State != nil {
+		s.Pid, s.ExitCode, s.OOMKilled, s.Error = i.State.Pid, 0, false, ""
+		s.StartedAt = i.State.Created.UTC().Format(time.RFC3339Nano)
+	}
+	if h := i.Health; h != nil {
+		s.Health = &InspectedHealth{Status: h.Status, FailingStreak: h.Failing, Log: []InspectedCheck{}}
+		for _, c := range h.Log {
+			s.Health.Log = append(s.Health.Log, InspectedCheck{Start: c.Start, End: c.End, ExitCode: c.Code, Output: c.Output})
+		}
+	}
+	return s
+}
+
+// inspectDriver has the layers with the highest first, as mount(8) takes them.
+func (i *Info) inspectDriver() InspectedDriver {
+	d := InspectedDriver{Name: "overlay2", Data: map[string]string{}}
+	if i.Flags.Rootfs {
+		d.Name = "rootfs"
+		d.Data["MergedDir"] = strings.TrimSuffix(i.Flags.Image, ":O")
+		return d
+	}
+	lower := slices.Clone(i.Layers)
+	slices.Reverse(lower)
+	d.Data["LowerDir"] = strings.Join(lower, ":")
+	d.Data["UpperDir"], d.Data["WorkDir"] = filepath.Join(i.Dir, "upper"), filepath.Join(i.Dir, "work")
+	d.Data["MergedDir"] = filepath.Join(i.Dir, "rootfs")
+	if i.State != nil { // mounted in the container's own namespace only
+		d.Data["MergedDir"] = "/proc/" + itoa(i.State.Pid) + "/root"
+	}
+	return d
+}
+
+// inspectMounts are those that were asked for: not what every container has,
+// nor the engine's own files.
+func inspectMounts(s *specs.Spec, dir string) []InspectedMount {
+	list := []InspectedMount{}
+	for _, m := range s.Mounts {
+		usual := slices.ContainsFunc(spec.Mounts(), func(u specs.Mount) bool { return u.Destination == m.Destination && u.Type == m.Type })
+		if usual || filepath.Dir(m.Source) == dir || m.Destination == initPath {
+			continue
+		}
+		i := InspectedMount{Type: m.Type, Source: m.Source, Destination: m.Destination, RW: true}
+		if m.Type == "tmpfs" {
+			i.Source = ""
+		}
+		for _, o := range m.Options {
+			switch {
+			case o == "ro" || o == "rro":
+				i.RW, i.Mode = false, "ro"
+			case strings.HasSuffix(o, "private") || strings.HasSuffix(o, "shared") || strings.HasSuffix(o, "slave"):
+				i.Propagation = o
+			}
+		}
+		list = append(list, i)
+	}
+	return list
+}
+
+func (i *Info) inspectConfig(s *specs.Spec) InspectedConfig {
+	f := &i.Flags
+	c := InspectedConfig{
+		Hostname: s.Hostname, Domainname: f.Domainname, User: or(f.User, i.Config.User), AttachStdin: f.Interactive && !f.OpenInput,
+		AttachStdout: true, AttachStderr: true, Tty: f.Terminal, OpenStdin: f.Interactive, StdinOnce: f.Interactive && !f.OpenInput,
+		Env: s.Process.Env, Image: f.Image, WorkingDir: or(f.Workdir, i.Config.WorkingDir), Labels: i.Labels(),
+		StopSignal: or(f.StopSignal, i.Config.StopSignal), StopTimeout: f.StopTimeout, ExposedPorts: i.Config.ExposedPorts, Volumes: i.Config.Volumes,
+		Cmd: f.Command, Entrypoint: i.Config.Entrypoint,
+	}
+	if len(f.Command) == 0 && !f.EntrypointSet {
+		c.Cmd = i.Config.Cmd
+	}
+	if f.EntrypointSet {
+		if c.Entrypoint = nil; f.Entrypoint != "" {
+			c.Entrypoint = []string{f.Entrypoint}
+		}
+	}
+	if h, err := readHealth(i.Record); err == nil && len(h.Command) > 0 {
+		c.Healthcheck = &InspectedHealthcheck{Test: append([]string{"CMD"}, h.Command...), Interval: h.Interval, Timeout: h.Timeout,
+			StartPeriod: h.StartPeriod, StartInterval: h.StartInterval, Retries: h.Retries}
+	}
+	return c
+}
+
+func (i *Info) inspectHostConfig(s *specs.Spec) InspectedHostConfig {
+	f := &i.Flags
+	h := InspectedHostConfig{
+		Binds: f.Volumes, NetworkMode: or(f.Network, "default"), AutoRemove: f.Rm, CapAdd: f.CapAdd, CapDrop: f.CapDrop,
+		CgroupnsMode: or(f.Cgroupns, "private"), Dns: f.DNS, DnsOptions: f.DNSOption, DnsSearch: f.DNSSearch, ExtraHosts: f.AddHost, GroupAdd: f.GroupAdd,
+		IpcMode: or(f.IPC, "private"), OomScoreAdj: f.OOMScoreAdj, PidMode: f.PID, Privileged: f.Privileged, ReadonlyRootfs: f.ReadOnly,
+		SecurityOpt: f.SecurityOpt, UTSMode: f.UTS, UsernsMode: f.Userns, ShmSize: 64 << 20, Sysctls: f.Sysctl, Runtime: "vitro", CpuShares: f.CPUShares,
+		CgroupParent: f.CgroupParent, BlkioWeight: f.BlkioWeight, CpuPeriod: f.CPUPeriod, CpuQuota: f.CPUQuota, CpusetCpus: f.CpusetCPUs,
+		CpusetMems: f.CpusetMems, Annotations: f.Annotations, Ulimits: []InspectedUlimit{}, MaskedPaths: s.Linux.MaskedPaths, ReadonlyPaths: s.Linux.ReadonlyPaths,
+	}
+	h.LogConfig.Type, h.LogConfig.Config = or(f.LogDriver, logDrivers[0]), f.LogOpts
+	if h.LogConfig.Config == nil {
+		h.LogConfig.Config = map[string]string{}
+	}
+	if p, err := parsePolicy(f.Restart); err == nil {
+		h.RestartPolicy.Name, h.RestartPolicy.MaximumRetryCount = p.Name, p.Max
+	}
+	if n, err := size("shm-size", f.ShmSize); err == nil {
+		h.ShmSize = n
+	}
+	if f.Init {
+		h.Init = &f.Init
+	}
+	for _, t := range f.Tmpfs {
+		target, options, _ := strings.Cut(t, ":")
+		if h.Tmpfs == nil {
+			h.Tmpfs = map[string]string{}
+		}
+		h.Tmpfs[target] = options
+	}
+	for _, l := range s.Process.Rlimits {
+		h.Ulimits = append(h.Ulimits, InspectedUlimit{strings.ToLower(strings.TrimPrefix(l.Type, "RLIMIT_")), l.Hard, l.Soft})
+	}
+	if r := s.Linux.Resources; r != nil {
+		h.limits(f, r)
+	}
+	return h
+}
+
+func (h *InspectedHostConfig) limits(f *Flags, r *specs.LinuxResources) {
+	d := &draft{Flags: f}
+	now := &specs.LinuxResources{} // after the last update
+	if d.memory(now) != nil || d.cpu(now) != nil {
+		now = r
+	}
+	if m := now.Memory; m != nil {
+		h.Memory, h.MemoryReservation, h.MemorySwap = value(m.Limit), value(m.Reservation), value(m.Swap)
+	}
+	if c := now.CPU; c != nil && f.CPUs != "" {
+		h.NanoCpus = value(c.Quota) * 1e9 / int64(cpuPeriod)
+	}
+	if f.PidsLimit != 0 {
+		h.PidsLimit = &f.PidsLimit
+	}
+}
+
+func (i *Info) inspectNetwork(s *specs.Spec) InspectedNetwork {
+	n := InspectedNetwork{Ports: map[string][]InspectedBinding{}, Networks: map[string]InspectedEndpoint{}}
+	if i.State != nil {
+		n.SandboxKey = "/proc/" + itoa(i.State.Pid) + "/ns/net"
+	}
+	return n
+}
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+func value[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"bufio"
+	"fmt"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vitro/container"
+)
+
+// A Usage is what a container uses.
+type Usage struct {
+	Asked    string // what the user called it
+	ID, Name string
+	CPU      float64 // per cent of one processor
+	Memory   int64   // bytes, without the page cache
+	Limit    int64   // of memory; the machine's, if it has none
+	Rx, Tx   int64   // network, in bytes
+	Read     int64   // block devices, in bytes
+	Write    int64
+	PIDs     int64
+	Unknown  bool // it doesn't run
+}
+
+// A Meter measures what containers use. A share of a processor is known from
+// the second time on.
+type Meter struct {
+	e      *Engine
+	names  []string // empty: all that run
+	all    bool
+	memory int64
+	last   map[string]sample // by ID
+}
+
+type sample struct {
+	at  time.Time
+	cpu uint64 // ns
+}
+
+// Meter begins to measure the containers that are named, or all.
+func (e *Engine) Meter(names []string, all bool) (*Meter, error) {
+	m := &Meter{e: e, names: names, all: all, last: make(map[string]sample), memory: machineMemory()}
+	for _, name := range names {
+		if _, err := e.find(name); err != nil {
+			return nil, err
+		}
+	}
+	_, err := m.Measure()
+	return m, err
+}
+
+// Measure measures once.
+func (m *Meter) Measure() ([]Usage, error) {
+	var list []Usage
+	if len(m.names) > 0 {
+		for _, name := range m.names {
+			i, err := m.e.Info(name)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, m.measure(name, i))
+		}
+		return list, nil
+	}
+	infos, err := m.e.List()
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range infos {
+		if i.State != nil || m.all {
+			list = append(list, m.measure(i.ID[:12], i))
+		}
+	}
+	return list, nil
+}
+
+func (m *Meter) measure(asked string, i *Info) Usage {
+	u := Usage{Asked: asked, ID: i.ID, Name: i.Name, Unknown: i.State == nil}
+	if u.Unknown {
+		return u
+	}
+	now := time.Now()
+	s, err := i.State.Cgroups.Stats()
+	if err != nil {
+		u.Unknown = true // it has just ended
+		return u
+	}
+	if last, ok := m.last[i.ID]; ok && s.CPU >= last.cpu && now.After(last.at) {
+		u.CPU = float64(s.CPU-last.cpu) / float64(now.Sub(last.at).Nanoseconds()) * 100
+	}
+	m.last[i.ID] = sample{now, s.CPU}
+	u.Memory, u.Limit, u.PIDs = int64(s.Memory), m.memory, int64(s.Pids)
+	if s.MemoryLimit < math.MaxInt64 && int64(s.MemoryLimit) < m.memory {
+		u.Limit = int64(s.MemoryLimit)
+	}
+	u.Read, u.Write = i.State.Cgroups.BlockIO()
+	u.Rx, u.Tx = traffic(i.State)
+	return u
+}
+
+// traffic is what the links of a container's network namespace have counted,
+// but for the loopback.
+func traffic(s *container.State) (rx, tx int64) {
+	var own, its unix.Stat_t
+	if unix.Stat("/proc/self/ns/net", &own) == nil && unix.Stat(fmt.Sprintf("/proc/%d/ns/net", s.Pid), &its) == nil && own.Ino == its.Ino {
+		return 0, 0 // the host's
+	}
+	f, err := os.Open(fmt.Sprintf("/proc/%d/net/dev", s.Pid))
+	if err != nil {
+		return 0, 0
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		name, counts, ok := strings.Cut(lines.Text(), ":")
+		c := strings.Fields(counts)
+		if !ok || len(c) < 9 || strings.TrimSpace(name) == "lo" {
+			continue
+		}
+		in, _ := strconv.ParseInt(c[0], 10, 64)
+		out, _ := strconv.ParseInt(c[8], 10, 64)
+		rx, tx = rx+in, tx+out
+	}
+	return rx, tx
+}
+
+// machineMemory is what the machine has, in bytes.
+func machineMemory() int64 {
+	var s unix.Sysinfo_t
+	if unix.Sysinfo(&s) != nil {
+		return 0
+	}
+	return int64(s.Totalram) * int64(s.Unit)
+}
