@@ -262,11 +262,15 @@ func (l *life) adopt() (*monitor.Watch, error) {
 	return w, w.Bind(l.c.Dir)
 }
 
-// mend has a container adopted that has lost the process beside it. It reports
-// whether it had to.
+// mend looks after a container that has lost the process beside it: one that
+// runs is given another, what is left of one that doesn't is taken back. It
+// reports whether there was something to do.
 func (e *Engine) mend(c *container.Container) (bool, error) {
-	if c.State == nil || c.Holder() != 0 {
+	if c.Holder() != 0 {
 		return false, nil
+	}
+	if c.State == nil { // it was never started, or that start was killed
+		return e.mendStart(c)
 	}
 	conn, err := e.Launch(Launch{ID: c.ID, Adopt: true})
 	if err != nil {
@@ -281,6 +285,22 @@ func (e *Engine) mend(c *container.Container) (bool, error) {
 		c.AwaitRelease(time.Now().Add(time.Minute))
 	}
 	return true, err
+}
+
+// mendStart takes back what a start has done that was killed in the middle.
+func (e *Engine) mendStart(c *container.Container) (bool, error) {
+	if _, err := os.Lstat(c.Path("undo")); err != nil {
+		return false, nil
+	}
+	c, err := e.Containers.Lock(c.ID)
+	if err != nil {
+		return false, err
+	}
+	defer c.Release()
+	if c.Holder() != 0 || c.State != nil { // somebody is at it
+		return false, nil
+	}
+	return true, clear(c)
 }
 
 // sweepEvery is how often starts look at what others have left.

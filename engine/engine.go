@@ -92,11 +92,15 @@ func defaultDir() (string, error) {
 // them. Those that run are given a new process beside them.
 func (e *Engine) Sweep() error {
 	err := e.Containers.Sweep()
-	all, e2 := e.Containers.All()
+	ids, e2 := e.Containers.IDs()
 	err = errors.Join(err, e2)
-	for _, c := range all {
-		if _, e3 := e.mend(c); e3 != nil {
-			err = errors.Join(err, fmt.Errorf("look after container %s: %w", c.ID, e3))
+	for _, id := range ids {
+		c, e3 := e.Containers.Look(id)
+		if e3 == nil {
+			_, e3 = e.mend(c)
+		}
+		if e3 != nil && !errors.Is(e3, container.ErrNotFound) {
+			err = errors.Join(err, fmt.Errorf("look after container %s: %w", id, e3))
 		}
 	}
 	return err

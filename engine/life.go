@@ -59,11 +59,13 @@ func (e *Engine) Run(ctx Context, f *Flags, h Hooks) (exit container.Exit, err e
 	if err != nil {
 		return exit, err
 	}
+	defer l.hold.Close()
 	defer func() { err = errors.Join(err, l.remove()) }()
 	w, err := l.start(ctx)
 	if err != nil {
 		return exit, err
 	}
+	defer w.CloseAll()
 	if _, err = w.Run(time.Time{}); err != nil {
 		return exit, err
 	}
@@ -186,7 +188,7 @@ func (l *life) execute(c *container.Container, p *Prepared) (*monitor.Watch, err
 		pipes.Add(o.Handles)
 	}
 	w.Started = time.Now()
-	o.Meanwhile = func(pid int) error { return l.settle(c, p, w, pid) }
+	p.settle.save = func(pid int) error { return l.settle(c, p, w, pid) }
 	if l.hooks.Before != nil {
 		o.Before = func(step, pid int) error { return l.hooks.Before(p, step, pid) }
 	}
@@ -211,7 +213,7 @@ func (l *life) execute(c *container.Container, p *Prepared) (*monitor.Watch, err
 	return w, nil
 }
 
-// settle writes what others have to know, while the child is still at its own steps.
+// settle writes what others have to know.
 func (l *life) settle(c *container.Container, p *Prepared, w *monitor.Watch, pid int) (err error) {
 	if err := c.Save(&container.State{Pid: pid, Created: w.Started, Cgroups: p.Cgroups}); err != nil {
 		return err

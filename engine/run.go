@@ -38,6 +38,7 @@ type Prepared struct {
 
 	maps   *idMaps
 	engine *Engine
+	settle *settle
 }
 
 // Prepare decides everything about a container that is yet to be made, and makes
@@ -163,6 +164,8 @@ func (d *draft) compile(p *Prepared, root *rootfs.Root) error {
 	if err := d.plug(r, p); err != nil {
 		return err
 	}
+	p.settle = &settle{Dir: d.dir}
+	r.After = append(r.After, plan.Step{Action: p.settle, Why: "whoever comes next finds the container, whatever becomes of us"})
 	r.Stdio = monitor.Handles(d.Terminal)
 	res, err := spec.Compile(r)
 	if err != nil {

@@ -280,6 +280,20 @@ func (w *world) orphans(t *testing.T) {
 	}
 }
 
+// clear has what a killed process has left found and looked after, and removes
+// all containers. What can't be put right is an error.
+func (w *world) clear(t *testing.T) error {
+	t.Helper()
+	err := w.engine.Sweep()
+	all, e := w.engine.List()
+	err = errors.Join(err, e)
+	for _, i := range all {
+		err = errors.Join(err, w.engine.Remove(i.ID, true))
+	}
+	w.orphans(t)
+	return err
+}
+
 // age makes what a process has left that died over making or removing a
 // container's folder look old: it is left alone for some seconds, since it might
 // be at it still.
