@@ -305,7 +305,7 @@ func (s *Store) Sweep() error {
 			errs = append(errs, fmt.Errorf("clean up container %s: %w", e.Name(), err))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.sweepNames())...)
 }
 
 func (s *Store) sweep(dir string) error {

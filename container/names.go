@@ -81,6 +81,31 @@ func (s *Store) Unname(name, id string) error {
 	return os.Remove(aside)
 }
 
+// sweepNames takes away the names of containers that have gone: whoever removed
+// one was killed before the name's turn came.
+func (s *Store) sweepNames() error {
+	entries, err := os.ReadDir(s.Names)
+	if s.Names == "" || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		link := filepath.Join(s.Names, e.Name())
+		id, e1 := os.Readlink(link)
+		if e1 != nil {
+			continue
+		}
+		if _, e2 := os.Lstat(filepath.Join(s.Root, id)); !errors.Is(e2, fs.ErrNotExist) {
+			continue
+		}
+		if strings.HasPrefix(e.Name(), newPrefix) { // moved aside by Unname
+			err = errors.Join(err, os.Remove(link))
+		} else {
+			err = errors.Join(err, s.Unname(e.Name(), id))
+		}
+	}
+	return err
+}
+
 // Resolve finds a container's ID by its ID, its name, or a beginning of the ID
 // that no other has.
 func (s *Store) Resolve(word string) (string, error) {

@@ -71,7 +71,7 @@ func (e *Engine) Launch(l Launch) (*os.File, error) {
 		ours.Close()
 		return nil, fmt.Errorf("start the process beside container %s: %w", l.ID[:12], err)
 	}
-	return ours, nil
+	return ours, cmd.Process.Release() // it outlives us
 }
 
 // environment is what the process beside a container needs of ours: it lives
