@@ -23,7 +23,7 @@ var floors = [...][]string{
 	{"spec"},
 	{"container"},
 	{"monitor"},
-	{"engine", "inspect"},
+	{"engine", "inspect", "burn", "lab"},
 	{"cmd/vitro", "cmd/vitro-oci"},
 	{"bench", "test"},
 }
