@@ -24,7 +24,7 @@ var commands = [...]func(*app) *cobra.Command{
 	runCommand, createCommand, startCommand, stopCommand, killCommand, restartCommand, removeCommand, psCommand, topCommand, statsCommand, inspectCommand, updateCommand, attachCommand, logsCommand,
 	containerCommand, execCommand, waitCommand, pauseCommand, unpauseCommand, renameCommand, explainCommand, loadCommand, importCommand, imagesCommand, rmiCommand, systemCommand,
 	eventsCommand,
-	burnCommand,
+	burnCommand, labCommand,
 }
 
 // app is what the commands share.

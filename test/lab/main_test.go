@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package lab takes the lessons of vitro lab as a student would: it types each
+// command of each lesson, compares with what the lesson says, asks vitro lab
+// check, and looks with other programs whether vitro lab clean has left anything.
+//
+// As root that happens in a world, where the lessons' links, rules, cgroups and
+// mounts meet nobody else's. An ordinary user has nothing that could do harm.
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"vitro/test/world"
+)
+
+// stage is what all tests share.
+type stage struct {
+	dir  string // a folder of their own: HOME
+	slow string // by how much this machine is slower than one that a student has
+}
+
+var st stage
+
+// hidden are the folders that vitro and ip(8) would write to.
+var hidden = []string{"/run", "/var/lib"}
+
+func TestMain(m *testing.M) {
+	world.Main()
+	code, err := play(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "lab:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func play(m *testing.M) (code int, err error) {
+	if os.Geteuid() == 0 && !world.Inside() {
+		programs, err := build()
+		if err != nil {
+			return 1, err
+		}
+		defer os.RemoveAll(programs)
+		cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+		cmd.Env = append(os.Environ(), programsIn+"="+programs)
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+		err = world.World{Net: true, Hide: hidden, Label: "-lab"}.Run(context.Background(), cmd)
+		if exit := new(exec.ExitError); errors.As(err, &exit) {
+			return exit.ExitCode(), nil
+		}
+		return 0, err
+	}
+	if st.dir, err = os.MkdirTemp("", "vitro-lab-test."); err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, removeAll(st.dir)) }()
+	programs := os.Getenv(programsIn)
+	if programs == "" {
+		if programs, err = build(); err != nil {
+			return 1, err
+		}
+		defer os.RemoveAll(programs)
+	}
+	os.Setenv("LC_ALL", "C")
+	os.Setenv("HOME", st.dir)
+	os.Unsetenv("XDG_DATA_HOME")
+	os.Setenv("PATH", programs+":"+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	// The image is made once, and the time of a start tells what kind of machine this is.
+	if out, err := exec.Command("vitro", "run", "--rm", "busybox", "true").CombinedOutput(); err != nil {
+		return 1, fmt.Errorf("run a first container: %w: %s", err, out)
+	}
+	start := time.Now()
+	_ = exec.Command("vitro", "run", "--rm", "busybox", "true").Run()
+	st.slow = strconv.Itoa(1 + int(time.Since(start)/(400*time.Millisecond)))
+	return m.Run(), nil
+}
+
+// programsIn names the folder of the program under test, for those inside.
+const programsIn = "VITRO_LAB_BIN"
+
+// build copies or makes the program under test to a folder of its own, where
+// ordinary users find it too.
+func build() (string, error) {
+	dir, err := os.MkdirTemp("", "vitro-lab-bin.")
+	if err != nil {
+		return "", err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return "", err
+	}
+	top, err := filepath.Abs("../..")
+	if err != nil {
+		return "", err
+	}
+	out := filepath.Join(dir, "vitro")
+	goCmd := os.Getenv("GO")
+	if goCmd == "" {
+		goCmd, _ = exec.LookPath("go")
+	}
+	_, source := os.Stat(filepath.Join(top, "cmd", "vitro"))
+	if goCmd == "" || source != nil { // an ordinary user of make test, the virtual machine
+		text, err := exec.Command("cp", filepath.Join(top, "bin", "vitro"), out).CombinedOutput()
+		if err != nil {
+			return "", fmt.Errorf("copy program: %w: %s", err, text)
+		}
+		return dir, nil
+	}
+	cmd := exec.Command(goCmd, "build", "-trimpath", "-ldflags=-s -w", "-o", out, "./cmd/vitro")
+	cmd.Dir, cmd.Env = top, append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w: %s", err, text)
+	}
+	return dir, nil
+}
+
+// removeAll removes the home, in which vitro has files of other users.
+func removeAll(dir string) error {
+	ids, _ := exec.Command("vitro", "images", "-q", "--no-trunc").Output()
+	for id := range strings.FieldsSeq(string(ids)) {
+		_ = exec.Command("vitro", "rmi", "-f", id).Run()
+	}
+	return os.RemoveAll(dir)
+}
+
+// surroundings is all of the machine that lessons touch, by other programs.
+func surroundings(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	show := []string{
+		"findmnt -n -l -o TARGET,FSTYPE", "ls -A " + st.dir + " | grep -v '^\\.local$'",
+		"find /sys/fs/cgroup -name 'vitro-lab*'",
+		"ps -e -o args= | grep -v -E '^(ps|grep|sh|sed|sort|findmnt) ' | grep -E 'sleep|unshare|nc|burn' | sort",
+	}
+	if os.Geteuid() == 0 {
+		show = append(show, "ip -o link | grep -v '@' | sed 's/.*: //'", "ip netns", "ls -A /run/netns 2>&1", "nft list ruleset", "cat /proc/sys/net/ipv4/ip_forward")
+	}
+	for _, c := range show {
+		out, _ := exec.Command("sh", "-c", c).CombinedOutput()
+		fmt.Fprintf(&b, "%s:\n%s", c, out)
+	}
+	return b.String()
+}
