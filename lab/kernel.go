@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -136,6 +137,9 @@ func within(ns string, kind int, do func() error) error {
 	go func() {
 		runtime.LockOSThread() // and never unlocked
 		if err := unix.Setns(fd, kind); err != nil {
+			if err == unix.EPERM {
+				err = errors.New("not permitted: ask in the shell that the lesson was done in")
+			}
 			result <- fmt.Errorf("enter %s: %w", printable(ns), err)
 			return
 		}

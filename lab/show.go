@@ -43,11 +43,11 @@ func (p Page) Show(w io.Writer, l Lesson) error {
 		case strings.HasPrefix(line, fence):
 			flush()
 			in = !in
-			only := strings.TrimPrefix(line, fence+"sh ")
-			hidden = in && (only == "v1" || only == "v2") && p.Only != "" && only != p.Only
-			if !in {
+			if !in && !hidden {
 				b.WriteByte('\n')
 			}
+			only := strings.TrimPrefix(line, fence+"sh ")
+			hidden = in && (only == "v1" || only == "v2") && p.Only != "" && only != p.Only
 		case hidden:
 		case in:
 			b.WriteString("    " + p.style(code, line) + "\n")

@@ -137,12 +137,13 @@ func surroundings(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
 	show := []string{
-		"findmnt -n -l -o TARGET,FSTYPE", "ls -A " + st.dir + " | grep -v '^\\.local$'",
-		"find /sys/fs/cgroup -name 'vitro-lab*'",
-		"ps -e -o args= | grep -v -E '^(ps|grep|sh|sed|sort|findmnt) ' | grep -E 'sleep|unshare|nc|burn' | sort",
+		"ls -A " + st.dir + " | grep -v '^\\.local$'",
+		"findmnt -n -l -o TARGET,FSTYPE | grep " + st.dir,
+		"find /sys/fs/cgroup -name 'vitro-lab'",
+		"grep -l VITRO_LAB=" + st.dir + " /proc/[0-9]*/environ 2>/dev/null",
 	}
-	if os.Geteuid() == 0 {
-		show = append(show, "ip -o link | grep -v '@' | sed 's/.*: //'", "ip netns", "ls -A /run/netns 2>&1", "nft list ruleset", "cat /proc/sys/net/ipv4/ip_forward")
+	if os.Geteuid() == 0 { // nobody else is in this world
+		show = append(show, "findmnt -n -l -o TARGET,FSTYPE", "ps -e -o args= | grep -E '^(sleep|unshare|busybox nc|vitro)'", "ip -o link | grep -v '@' | sed 's/.*: //'", "ip netns", "ls -A /run/netns 2>&1", "nft list ruleset", "cat /proc/sys/net/ipv4/ip_forward")
 	}
 	for _, c := range show {
 		out, _ := exec.Command("sh", "-c", c).CombinedOutput()
