@@ -14,6 +14,7 @@
 //	cgroups           vitro-lab, and what is below
 //	links             lab-NAME; network namespaces too, as ip(8) keeps them
 //	nftables          the table vitro-lab
+//	containers        vitro-lab-NAME, the image vitro-lab:1; they are the engine's to remove
 //
 // Clean removes what has such a name, and nothing else.
 //

@@ -17,11 +17,15 @@ import (
 
 // Names by which all that the lessons make is found again.
 const (
-	Mark   = "VITRO_LAB"  // the variable that the lab's processes begin with
-	Cgroup = "vitro-lab"  // in each hierarchy, at the top
-	Table  = "vitro-lab"  // of nftables
-	Prefix = "lab-"       // of links and network namespaces
-	note   = ".vitro-lab" // in the lab's folder: it is one, and what was there before
+	Mark   = "VITRO_LAB" // the variable that the lab's processes begin with
+	Cgroup = "vitro-lab" // in each hierarchy, at the top
+	Table  = "vitro-lab" // of nftables
+	Prefix = "lab-"      // of links and network namespaces
+	// Containers and Image are vitro's own, made by its commands.
+	Containers = "vitro-lab-"
+	Image      = "vitro-lab:1"
+
+	note = ".vitro-lab" // in the lab's folder: it is one, and what was there before
 )
 
 // netns is where ip(8) keeps network namespaces.

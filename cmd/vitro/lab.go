@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"vitro/engine"
 	"vitro/lab"
 )
 
@@ -141,18 +142,49 @@ func labFindings(list []lab.Finding) {
 	}
 }
 
-// labClean removes the lab's things, and those of vitro's containers that went with it.
+// labClean removes vitro's own containers that have the lab's name, and then
+// all that the lessons have made by hand.
 func (a *app) labClean(l *lab.Lab) error {
-	removed, err := l.Clean()
+	e, err := a.engine()
+	if err != nil {
+		return err
+	}
+	made, err := labContainers(e)
+	removed, cerr := l.Clean()
+	if made.Count > 0 {
+		removed = append([]lab.Removed{made}, removed...)
+	}
 	for _, r := range removed {
 		fmt.Printf("removed: %d %s\n", r.Count, r.What)
 	}
-	if len(removed) == 0 && err == nil {
+	if err = errors.Join(err, cerr); err == nil && len(removed) == 0 {
 		fmt.Println("removed: nothing; there was nothing of the lab's")
 	}
-	e, oerr := a.engine()
-	if oerr == nil {
-		oerr = e.Sweep()
+	return errors.Join(err, e.Sweep())
+}
+
+// labContainers removes the containers vitro-lab-NAME, and the image vitro-lab:1.
+func labContainers(e *engine.Engine) (lab.Removed, error) {
+	made := lab.Removed{What: "containers and images"}
+	list, err := e.List()
+	if err != nil {
+		return made, fmt.Errorf("remove containers: %w", err)
 	}
-	return errors.Join(err, oerr)
+	for _, c := range list {
+		if !strings.HasPrefix(c.Name, lab.Containers) {
+			continue
+		}
+		if err := e.Remove(c.ID, true); err != nil {
+			return made, fmt.Errorf("remove container %s: %w", c.Name, err)
+		}
+		made.Count++
+	}
+	if _, err := e.Images.Get(lab.Image); err != nil {
+		return made, nil // it isn't there
+	}
+	if _, err := e.RemoveImage(lab.Image, true); err != nil {
+		return made, fmt.Errorf("remove image: %w", err)
+	}
+	made.Count++
+	return made, nil
 }
