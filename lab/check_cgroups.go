@@ -173,9 +173,9 @@ func lately(text string) (float64, error) {
 		}
 	}
 	if len(shares) < 4 {
-		return 0, errors.New("vitro burn has not been running for four seconds")
+		return 0, errors.New("vitro burn has not told four times yet how much it got")
 	}
-	shares = shares[max(2, len(shares)-4):]
+	shares = shares[len(shares)-3:]
 	sum := 0.
 	for _, v := range shares {
 		sum += v
