@@ -72,6 +72,18 @@ func (o Options) check(workers int) error {
 	return nil
 }
 
+// Error is one with a hint.
+type Error struct {
+	Err  error
+	Text string // the hint
+}
+
+func (e *Error) Error() string { return e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }
+
+// Hint says what to do.
+func (e *Error) Hint() string { return e.Text }
+
 // now shows how things are: on a terminal in place of what it showed before.
 func (o Options) now(format string, args ...any) {
 	if o.Live {

@@ -89,6 +89,7 @@ func TestRefusals(t *testing.T) {
 		{0, Options{Workers: 5000}, "--workers=5000"},
 		{1, Options{Workers: 1, Size: 0}, "--size"},
 		{1, Options{Workers: 1, Size: 1, For: -1}, "--seconds"},
+		{1, Options{Workers: 1, Size: 1 << 60}, "and no limit that is met before"},
 		{2, Options{Workers: 1, Size: 40_000}, "--size=40000"},
 		{3, Options{Workers: 1, Size: 1, Dir: "/no/such"}, `make file in "/no/such": no such file`},
 	}

@@ -30,6 +30,9 @@ func Memory(ctx context.Context, o Options) error {
 		return err
 	}
 	before := memoryEvents()
+	if err := spare(o.Size, before.limit); err != nil {
+		return err
+	}
 	w, err := o.startWorker()
 	if err != nil {
 		return fmt.Errorf("start worker: %w", err)
@@ -62,6 +65,31 @@ func Memory(ctx context.Context, o Options) error {
 	}
 	o.sayMemory(before, refused)
 	return nil
+}
+
+// spare refuses to burn what the machine itself needs: if no limit stops it
+// before, the kernel may kill somebody else.
+func spare(want int64, l *Limit) error {
+	left := available()
+	if l != nil {
+		want = min(want, int64(l.Value))
+	}
+	if left == 0 || want <= left/4*3 {
+		return nil
+	}
+	return &Error{fmt.Errorf("burn memory: the machine has %s left, and no limit that is met before", size(left)),
+		"set one: vitro run -m 50m -v \"$(command -v vitro)\":/bin/vitro busybox vitro burn memory --size 100m"}
+}
+
+// available is how much memory the machine can still give, 0 if that can't be seen.
+func available() int64 {
+	for line := range strings.Lines(read("/proc/meminfo")) {
+		if v, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
+			n, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(v), " kB"), 10, 64)
+			return n << 10
+		}
+	}
+	return 0
 }
 
 // worker is the child that has the memory.

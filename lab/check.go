@@ -10,7 +10,7 @@ import (
 // A row asks the kernel one question about a lesson.
 type row struct {
 	what string // as it is when it is right
-	see  string // the command that shows it; PID is the lesson's process
+	see  string // the command that shows it; $PID is the lesson's process
 	ask  func(*Lab) error
 }
 
@@ -70,10 +70,10 @@ func rowsOf(name string) []row {
 
 // command is a row's command with the lab's folder and the lesson's PID in it.
 func (l *Lab) command(see, lesson string) string {
-	see = strings.ReplaceAll(see, "LAB", l.Dir)
-	if strings.Contains(see, "PID") {
+	see = strings.ReplaceAll(see, "$LAB", l.Dir)
+	if strings.Contains(see, "$PID") {
 		if p, err := l.process(lesson); err == nil {
-			see = strings.ReplaceAll(see, "PID", strconv.Itoa(p.pid))
+			see = strings.ReplaceAll(see, "$PID", strconv.Itoa(p.pid))
 		}
 	}
 	return see

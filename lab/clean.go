@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -62,8 +63,10 @@ func (l *Lab) Clean() ([]Removed, error) {
 // child in between.
 func (l *Lab) killAll() (int, error) {
 	killed := make(map[int]bool)
+	spared := lineage()
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		list, err := l.processes()
+		list = slices.DeleteFunc(list, func(p process) bool { return slices.Contains(spared, p.pid) })
 		if err != nil || len(list) == 0 {
 			return len(killed), err
 		}
@@ -77,6 +80,15 @@ func (l *Lab) killAll() (int, error) {
 			return len(killed), fmt.Errorf("%d has not ended %v after it was killed", list[0].pid, patience)
 		}
 	}
+}
+
+// lineage is this process and those above it. Who has exported the mark in
+// the shell has it on all that the shell starts, vitro lab clean included.
+func lineage() (pids []int) {
+	for pid := os.Getpid(); pid > 0; pid, _ = strconv.Atoi(status(pid, "PPid")) {
+		pids = append(pids, pid)
+	}
+	return pids
 }
 
 // kill ends the process that has the mark: between the look and the signal its

@@ -155,10 +155,10 @@ func (a *app) labClean(l *lab.Lab) error {
 		removed = append([]lab.Removed{made}, removed...)
 	}
 	for _, r := range removed {
-		fmt.Printf("removed: %d %s\n", r.Count, r.What)
+		fmt.Printf("removed %s: %d\n", r.What, r.Count)
 	}
 	if err = errors.Join(err, cerr); err == nil && len(removed) == 0 {
-		fmt.Println("removed: nothing; there was nothing of the lab's")
+		fmt.Println("nothing of the lab's was there")
 	}
 	return errors.Join(err, e.Sweep())
 }

@@ -239,6 +239,15 @@ func TestCleanLeavesOthersAlone(t *testing.T) {
 	}
 }
 
+// Who exports the mark has it on the shell's children, vitro lab clean too.
+func TestCleanSparesItsOwn(t *testing.T) {
+	s := open(t)
+	s.must("export VITRO_LAB=$(vitro lab dir)/uts; sleep 1000 &")
+	if out, status := s.do("sh -c 'vitro lab clean; echo still here'"); status != 0 || !strings.Contains(out, "processes: 1") || !strings.Contains(out, "still here") {
+		t.Errorf("status %d: %s", status, out)
+	}
+}
+
 // What check reads was put there by somebody who means ill.
 func TestHostileFiles(t *testing.T) {
 	one, _ := terminals(t)
