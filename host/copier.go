@@ -210,3 +210,17 @@ func none(err error) error {
 	}
 	return err
 }
+
+// CopyTree copies what is in one folder, and what that folder is, to another,
+// empty one: both are descriptors. No link is followed.
+func CopyTree(from, to int) error {
+	c := copier{to: to, linked: make(map[inode]string)}
+	if err := c.folder(from, to, ""); err != nil {
+		return err
+	}
+	return finish(from, to)
+}
+
+// CopyMeta makes a folder or file what another one is, but for its contents:
+// owner, attributes, mode and times.
+func CopyMeta(from, to int) error { return finish(from, to) }

@@ -18,7 +18,7 @@ var floors = [...][]string{
 	{"plan", "internal/ocijson", "internal/dbus", "internal/near", "internal/petname", "format", "filter", "docs/lab"},
 	{"plan/run", "host", "event"},
 	{"hook", "listing"},
-	{"cgroup", "network", "rootfs", "image", "seccomp"},
+	{"cgroup", "network", "rootfs", "image", "seccomp", "volume"},
 	{"checkpoint"},
 	{"spec"},
 	{"container"},
@@ -29,7 +29,7 @@ var floors = [...][]string{
 }
 
 // rooms stand side by side: what they may know besides themselves is here.
-var rooms = [...]string{"cgroup", "network", "rootfs", "image", "seccomp"}
+var rooms = [...]string{"cgroup", "network", "rootfs", "image", "seccomp", "volume"}
 
 // common is what every room may know.
 var common = [...]string{"plan", "host", "internal"}
