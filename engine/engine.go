@@ -25,6 +25,7 @@ import (
 	"vitro/image/layer"
 	"vitro/network"
 	"vitro/rootfs"
+	"vitro/volume"
 )
 
 // An Engine is the images and containers of one user on one machine.
@@ -32,6 +33,7 @@ type Engine struct {
 	Dir        string // where all of it is kept
 	Images     *image.Store
 	Containers *container.Store
+	Volumes    *volume.Store
 
 	root bool    // we are root in the initial user namespace, or in one with all IDs
 	maps *idMaps // an ordinary user's
@@ -50,6 +52,7 @@ func Open(dir string) (*Engine, error) {
 	e.Images = &image.Store{Root: e.Dir}
 	e.Containers = &container.Store{Root: filepath.Join(e.Dir, "containers"), RemoveAll: rootfs.Remove,
 		Names: filepath.Join(e.Dir, "by-name"), Made: recordFile}
+	e.Volumes = &volume.Store{Root: filepath.Join(e.Dir, "volumes"), Fill: e.fillVolume}
 	e.Containers.Undo = append(e.Containers.Undo, network.Actions)
 	inNS := inUserNS()
 	if !e.root || inNS {
@@ -62,6 +65,7 @@ func Open(dir string) (*Engine, error) {
 			return nil, err
 		}
 		e.maps = maps
+		e.Volumes.RemoveAll = e.removeAll
 		if maps.single() {
 			e.Images.Options.DropOwner = true
 		} else {

@@ -41,6 +41,9 @@ type Flags struct {
 
 	// Files
 	Volumes, Mounts, Tmpfs []string
+	VolumesFrom            []string
+	VolumeDriver           string
+	StorageOpt             []string
 	ReadOnly               bool
 	Rootfs                 bool // Image is a folder
 	RootfsSize             string

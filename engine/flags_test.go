@@ -13,49 +13,85 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"vitro/plan"
+	"vitro/volume"
 )
 
-// show is a mount as one line.
-func show(m specs.Mount) string {
-	return fmt.Sprintf("%s %s %s %s", m.Type, m.Source, m.Destination, strings.Join(m.Options, ","))
+// show is a wish as one line.
+func (w *wish) show() string {
+	s := fmt.Sprintf("%s %q %s %s,%s", w.kind, w.source, w.target, w.rec, w.share)
+	for _, o := range []struct {
+		is   bool
+		name string
+	}{{w.ro, "ro"}, {w.roTop, "top"}, {w.make, "make"}, {w.noCopy, "nocopy"}, {w.chown, "U"}, {w.idmap, "idmap"}, {w.subpath != "", "below " + w.subpath},
+		{len(w.options) > 0, strings.Join(w.options, ",")}, {len(w.opts) > 0, fmt.Sprint(w.opts)}, {len(w.labels) > 0, fmt.Sprint(w.labels)}} {
+		if o.is {
+			s += " " + o.name
+		}
+	}
+	return s
 }
 
 func TestMountFlags(t *testing.T) {
-	dir := t.TempDir()
+	cwd, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
-		parse      func(string) (specs.Mount, error)
+		flag       string
+		parse      func(*wish, string) error
 		text, want string // want: the mount, or "!" and a part of the error
 	}{
-		{parseVolume, dir + ":/data", "bind " + dir + " /data rbind,rprivate"},
-		{parseVolume, dir + ":/data:ro", "bind " + dir + " /data rbind,rro,rprivate"},
-		{parseVolume, dir + ":/data:bind,noexec,rshared", "bind " + dir + " /data bind,noexec,rshared"},
-		{parseVolume, dir + "/new:/data:z", "bind " + dir + "/new /data rbind,rprivate"},
-		{parseVolume, "/data", "!not SOURCE:TARGET"},
-		{parseVolume, "data:/data", "!name of a volume"},
-		{parseVolume, dir + ":/data:fast", "!no option"},
-		{parseVolume, "a:b:c:d", "!not SOURCE:TARGET"},
-		{parseMount, "type=bind,source=" + dir + ",target=/data,readonly", "bind " + dir + " /data rbind,rprivate,rro"},
-		{parseMount, "type=bind,src=" + dir + ",dst=/data,bind-recursive=disabled,bind-propagation=slave", "bind " + dir + " /data bind,slave"},
-		{parseMount, "type=tmpfs,destination=/t,tmpfs-size=1m,tmpfs-mode=1777", "tmpfs tmpfs /t nosuid,nodev,noexec,size=1048576,mode=1777"},
-		{parseMount, "type=tmpfs,source=/x,target=/t", "!no source"},
-		{parseMount, "type=bind,source=data,target=/t", "!no absolute path"},
-		{parseMount, "type=volume,source=data,target=/t", "!not there yet"},
-		{parseMount, "type=bind,colour=red", "!no key"},
-		{parseMount, "type=tmpfs,target=/t,tmpfs-mode=9", "!no octal number"},
-		{parseTmpfs, "/t", "tmpfs tmpfs /t nosuid,nodev,noexec"},
-		{parseTmpfs, "/t:size=1m,exec", "tmpfs tmpfs /t nosuid,nodev,noexec,size=1m,exec"},
+		{"volume", parseVolume, "/srv:/data", `bind "/srv" /data rbind,rprivate make`},
+		{"volume", parseVolume, "./x:/data:ro", `bind "` + cwd + `/x" /data rbind,rprivate ro make`},
+		{"volume", parseVolume, "/srv:/data/:bind,noexec,rshared", `bind "/srv" /data bind,rshared make noexec`},
+		{"volume", parseVolume, "/srv:/data:z,U,idmap,rw", `bind "/srv" /data rbind,rprivate make U idmap`},
+		{"volume", parseVolume, "/data", `volume "" /data rbind,rprivate`},
+		{"volume", parseVolume, "db:/data:nocopy", `volume "db" /data rbind,rprivate nocopy`},
+		{"volume", parseVolume, "d:/data", "!as a volume's name"},
+		{"volume", parseVolume, "a/b:/data", "!as a volume's name"},
+		{"volume", parseVolume, "/srv:/data:fast", "!no option"},
+		{"volume", parseVolume, "a:b:c:d", "!not [SOURCE:]TARGET"},
+		{"volume", parseVolume, "db:data", "!is no path of the container"},
+		{"volume", parseVolume, "/", "!is no path of the container"},
+		{"mount", parseMount, "type=bind,source=/srv,target=/data,readonly", `bind "/srv" /data rbind,rprivate ro`},
+		{"mount", parseMount, "type=bind,src=/srv,dst=/data,bind-recursive=disabled,bind-propagation=slave,ro=false", `bind "/srv" /data bind,slave`},
+		{"mount", parseMount, "type=bind,src=/srv,dst=/data,bind-recursive=writable,ro", `bind "/srv" /data rbind,rprivate ro top`},
+		{"mount", parseMount, "type=bind,src=/srv,dst=/data,bind-propagation=up", "!no propagation"},
+		{"mount", parseMount, "type=tmpfs,destination=/t,tmpfs-size=1m,tmpfs-mode=1777", `tmpfs "" /t rbind,rprivate size=1048576,mode=1777`},
+		{"mount", parseMount, "type=tmpfs,source=/x,target=/t", "!no source"},
+		{"mount", parseMount, "type=bind,source=data,target=/t", "!no absolute path"},
+		{"mount", parseMount, "source=data,target=/t,volume-subpath=a/../b,volume-label=x=y", `volume "data" /t rbind,rprivate below b map[x:y]`},
+		{"mount", parseMount, "source=data,target=/t,volume-subpath=../b", "!within the volume"},
+		{"mount", parseMount, "target=/t,volume-subpath=b", "!for a volume with a name"},
+		{"mount", parseMount, `dst=/t,volume-opt=type=tmpfs,volume-opt=device=tmpfs,"volume-opt=o=size=1m,uid=5"`, `volume "" /t rbind,rprivate map[device:tmpfs o:size=1m,uid=5 type:tmpfs]`},
+		{"mount", parseMount, "dst=/t,volume-opt=size=1m", "!has no quota"},
+		{"mount", parseMount, "dst=/t,volume-driver=nfs", "!is not there"},
+		{"mount", parseMount, "type=bind,src=/a,dst=/t,volume-nocopy", "!not for type=bind"},
+		{"mount", parseMount, "type=image,src=busybox,dst=/t", `image "busybox" /t rbind,rprivate`},
+		{"mount", parseMount, "type=bind,colour=red", "!no key"},
+		{"mount", parseMount, "type=nfs,dst=/t", "!type \"nfs\" is not there"},
+		{"mount", parseMount, "type=tmpfs,target=/t,tmpfs-mode=9", "!no octal number"},
+		{"mount", parseMount, "type=bind,source=/a,target=/t,ro=maybe", "!neither true nor false"},
+		{"tmpfs", parseTmpfs, "/t", `tmpfs "" /t rbind,rprivate`},
+		{"tmpfs", parseTmpfs, "/t:size=1m,exec", `tmpfs "" /t rbind,rprivate size=1m,exec`},
 	} {
-		m, err := c.parse(c.text)
-		got := show(m)
-		if err != nil {
+		got := ""
+		if ws, err := read(c.flag, []string{c.text}, c.parse); err != nil {
 			got = "!" + err.Error()
+		} else {
+			got = ws[0].show()
 		}
-		if part, isErr := strings.CutPrefix(c.want, "!"); isErr && (err == nil || !strings.Contains(err.Error(), part)) || !isErr && got != c.want {
+		if part, isErr := strings.CutPrefix(c.want, "!"); isErr && (got[:1] != "!" || !strings.Contains(got, part)) || !isErr && got != c.want {
 			t.Errorf("%q:\n got %s\nwant %s", c.text, got, c.want)
 		}
 	}
-	if _, err := os.Stat(dir + "/new"); err != nil {
-		t.Errorf("-v makes its source: %v", err)
+}
+
+// TestAnonymous: the same container has the same volume at its next start.
+func TestAnonymous(t *testing.T) {
+	a, b := anonymous("c1", "/data"), anonymous("c2", "/data")
+	if a == b || a == anonymous("c1", "/dat") || a != anonymous("c1", "/data") || len(a) != 64 {
+		t.Errorf("%s, %s", a, b)
 	}
 }
 
@@ -174,14 +210,27 @@ func TestLookUp(t *testing.T) {
 	}
 }
 
-func FuzzVolume(f *testing.F) {
+func FuzzMounts(f *testing.F) {
 	f.Add("/a:/b:ro,z")
+	f.Add("data:/b:U")
+	f.Add(`type=volume,"dst=/a,b",volume-opt=o=x`)
 	f.Fuzz(func(t *testing.T, text string) {
-		if strings.HasPrefix(text, "/") || strings.HasPrefix(text, ".") {
-			return // a path: its source would be made
-		}
-		if _, err := parseVolume(text); err == nil {
-			t.Errorf("parseVolume(%q): a source that is no path is taken", text)
+		for flag, parse := range map[string]func(*wish, string) error{"volume": parseVolume, "mount": parseMount, "tmpfs": parseTmpfs} {
+			ws, err := read(flag, []string{text}, parse)
+			if err != nil {
+				continue
+			}
+			w := ws[0]
+			switch {
+			case w.target == "/" || !filepath.IsAbs(w.target) || filepath.Clean(w.target) != w.target:
+				t.Errorf("--%s %q: on %q", flag, text, w.target)
+			case w.kind == kindBind && !filepath.IsAbs(w.source):
+				t.Errorf("--%s %q: from %q", flag, text, w.source)
+			case w.kind == kindVolume && w.source != "" && volume.CheckName(w.source) != nil:
+				t.Errorf("--%s %q: volume %q", flag, text, w.source)
+			case strings.HasPrefix(w.subpath, "..") && (w.subpath == ".." || w.subpath[2] == '/') || filepath.IsAbs(w.subpath):
+				t.Errorf("--%s %q: below %q", flag, text, w.subpath)
+			}
 		}
 	})
 }

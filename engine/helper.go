@@ -22,41 +22,69 @@ import (
 
 // Files of an image belong to many users. An ordinary user owns only one, and
 // borrows the others in a user namespace: there this program runs again, as
-// root of it, to unpack a layer or to remove what containers have left.
+// root of it, to work on files. For what is to be mounted to be read it has a
+// mount namespace of its own, and so has root's.
 
-// HelperVerb is the argument that makes this program the helper in a user namespace.
+// HelperVerb is the argument that makes this program the helper.
 const HelperVerb = "--in-user-namespace"
+
+// A helper is how this program runs again.
+type helper struct {
+	e      *Engine
+	mounts bool     // in a mount namespace of its own
+	stream *os.File // an archive on its way in or out
+	root   *os.File // a running container's root
+}
+
+// The descriptors that the helper finds them at.
+const (
+	streamFD = plan.InheritFrom + iota
+	rootFD
+)
+
+// tasks are what the helper does, by name: from a request to an answer, both JSON.
+var tasks = [...]struct {
+	name string
+	run  func(request []byte) (answer any, err error)
+}{
+	{"unpack", task(func(req layer.Request) (any, error) { return layer.Unpack(context.Background(), req) })},
+	{"remove", task(func(path string) (any, error) { return nil, layer.RemoveAll(path) })},
+	{"fill", task(fillTask.do)},
+	{"own", task(ownTask.do)},
+}
+
+func task[T any](do func(T) (any, error)) func([]byte) (any, error) {
+	return func(request []byte) (any, error) {
+		var req T
+		if err := json.Unmarshal(request, &req); err != nil {
+			return nil, fmt.Errorf("read request: %w", err)
+		}
+		return do(req)
+	}
+}
 
 // Helper is what the program does when HelperVerb is its first argument. Its
 // answer, or its error, goes to standard output.
 func Helper(args []string) error {
-	if len(args) == 2 && args[0] == "remove" {
-		return layer.RemoveAll(args[1])
-	}
-	if len(args) == 1 && args[0] == "unpack" {
-		var req layer.Request
-		if err := json.NewDecoder(os.Stdin).Decode(&req); err != nil {
-			return fmt.Errorf("read request: %w", err)
+	for _, t := range tasks {
+		if len(args) != 1 || t.name != args[0] {
+			continue
 		}
-		res, err := layer.Unpack(context.Background(), req)
+		request, err := io.ReadAll(os.Stdin)
 		if err != nil {
 			return err
 		}
-		return json.NewEncoder(os.Stdout).Encode(res)
+		answer, err := t.run(request)
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(os.Stdout).Encode(answer)
 	}
 	return errors.New("unknown request")
 }
 
 func (e *Engine) unpack(_ context.Context, req layer.Request) (res layer.Result, err error) {
-	in, err := json.Marshal(req)
-	if err != nil {
-		return res, err
-	}
-	out, err := e.asRoot(in, "unpack")
-	if err != nil {
-		return res, err
-	}
-	return res, json.Unmarshal(out, &res)
+	return res, helper{e: e}.run("unpack", req, &res)
 }
 
 // removeAll removes a folder: directly if that goes, else as root of the namespace.
@@ -64,54 +92,85 @@ func (e *Engine) removeAll(path string) error {
 	if os.RemoveAll(path) == nil {
 		return nil
 	}
-	_, err := e.asRoot(nil, "remove", path)
-	return err
+	return helper{e: e}.run("remove", path, nil)
 }
 
-// asRoot runs this program as root of a new user namespace with the user's
-// maps. What that takes is a plan like any other.
-func (e *Engine) asRoot(in []byte, args ...string) ([]byte, error) {
-	request, err := memfile(in)
-	if err != nil {
-		return nil, err
-	}
-	defer request.Close()
-	answer, err := memfile(nil)
-	if err != nil {
-		return nil, err
-	}
-	defer answer.Close()
-	self, err := os.Open("/proc/self/exe")
-	if err != nil {
-		return nil, err
-	}
-	defer self.Close()
+// plan is what it takes: a plan like any other.
+func (h helper) plan(name string) *plan.Plan {
 	p := &plan.Plan{Title: "helper"}
-	p.Add("files of many users are one user's, in a user namespace", &plan.Clone{Flags: unix.CLONE_NEWUSER})
-	p.Append(spec.MapIDs(e.maps.uid, e.maps.gid)...)
-	p.Add("root there", &plan.EnterIDs{})
+	c := &plan.Clone{}
+	if h.mounts {
+		c.Flags |= unix.CLONE_NEWNS
+	}
+	if h.e.maps == nil {
+		p.Add("mounts of its own", c)
+	} else {
+		c.Flags |= unix.CLONE_NEWUSER
+		p.Add("files of many users are one user's, in a user namespace", c)
+		p.Append(spec.MapIDs(h.e.maps.uid, h.e.maps.gid)...)
+		p.Add("root there", &plan.EnterIDs{})
+	}
 	p.Add("request and answer", &plan.Stdio{Handles: [3]string{"request", "answer"}})
 	p.Add("it ends with us", &plan.DieWith{})
 	p.Add("no other descriptor", &plan.CloseOthers{From: 3})
-	p.Add("this program again", &plan.Exec{File: "self", Args: append([]string{"vitro", HelperVerb}, args...), Env: os.Environ()})
+	if h.stream != nil {
+		p.Add("the archive", &plan.Inherit{Handle: "stream", FD: streamFD})
+	}
+	if h.root != nil {
+		p.Add("the container's root", &plan.Inherit{Handle: "root", FD: rootFD})
+	}
+	p.Add("this program again", &plan.Exec{File: "self", Args: []string{"vitro", HelperVerb, name}, Env: os.Environ()})
+	return p
+}
+
+// run runs this program again for a task.
+func (h helper) run(name string, ask, answer any) error {
+	in, err := json.Marshal(ask)
+	if err != nil {
+		return err
+	}
+	request, err := memfile(in)
+	if err != nil {
+		return err
+	}
+	defer request.Close()
+	reply, err := memfile(nil)
+	if err != nil {
+		return err
+	}
+	defer reply.Close()
+	self, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	defer self.Close()
+	handles := map[string]int{"request": int(request.Fd()), "answer": int(reply.Fd()), "self": int(self.Fd())}
+	if h.stream != nil {
+		handles["stream"] = int(h.stream.Fd())
+	}
+	if h.root != nil {
+		handles["root"] = int(h.root.Fd())
+	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	child, err := run.Start(p, run.Options{
-		Folder:  e.Dir,
-		Handles: map[string]int{"request": int(request.Fd()), "answer": int(answer.Fd()), "self": int(self.Fd())},
-	})
+	child, err := run.Start(h.plan(name), run.Options{Folder: h.e.Dir, Handles: handles})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	ws, _, err := child.Wait()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	out, err := io.ReadAll(io.NewSectionReader(answer, 0, 1<<20))
-	if err == nil && (!ws.Exited() || ws.ExitStatus() != 0) {
-		err = errors.New(strings.TrimSpace(string(out)))
+	out, err := io.ReadAll(io.NewSectionReader(reply, 0, 1<<40))
+	switch {
+	case err != nil:
+		return err
+	case !ws.Exited() || ws.ExitStatus() != 0:
+		return errors.New(strings.TrimSpace(string(out)))
+	case answer == nil:
+		return nil
 	}
-	return out, err
+	return json.Unmarshal(out, answer)
 }
 
 // memfile is a file in memory with a content, to be read from its beginning.

@@ -292,7 +292,7 @@ func (l *life) remove() error {
 	if err != nil {
 		return err
 	}
-	return l.e.erase(c, l.rec)
+	return errors.Join(l.e.dropVolumes(c.Dir), l.e.erase(c, l.rec))
 }
 
 // next decides what comes after an end: another start, after a pause, or none.

@@ -135,11 +135,20 @@ func (e *Engine) Create(ctx Context, f *Flags) (*Record, error) {
 		return nil, err
 	}
 	defer release()
+	ms, extra, err := e.mountsOf(r)
+	if err != nil {
+		return nil, err
+	}
 	c, err := e.Containers.Create(r.ID)
 	if err != nil {
 		return nil, err
 	}
-	err = e.fill(c, r)
+	if err = writeMounts(c, ms); err == nil {
+		err = use(c, slices.Concat(r.DiffIDs, extra))
+	}
+	if err == nil {
+		err = e.fill(c, r)
+	}
 	if err == nil && f.CIDFile != "" {
 		err = os.WriteFile(f.CIDFile, []byte(r.ID), 0o644)
 	}
@@ -154,9 +163,6 @@ func (e *Engine) Create(ctx Context, f *Flags) (*Record, error) {
 // fill writes the container's files. The record is the last: with it the
 // container is there.
 func (e *Engine) fill(c *container.Container, r *Record) error {
-	if err := use(c, r.DiffIDs); err != nil {
-		return err
-	}
 	if err := e.name(r); err != nil {
 		return err
 	}

@@ -5,8 +5,10 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -106,6 +108,9 @@ func (e *Engine) networkDefault(f *Flags, p *Prepared) error {
 // root finds what the root file system is made of.
 func (d *draft) root(p *Prepared) (*rootfs.Root, error) {
 	r := &rootfs.Root{Dir: d.dir, Memory: d.RootfsSize != "", Size: d.RootfsSize, Layers: d.layers}
+	if len(d.StorageOpt) > 0 {
+		return nil, hint(fmt.Errorf("read --storage-opt %q: an overlay's folder has no quota", d.StorageOpt[0]), "--rootfs-size 50m keeps the container's changes in memory, and limits them")
+	}
 	if d.RootfsSize != "" {
 		if _, err := size("rootfs-size", d.RootfsSize); err != nil {
 			return nil, err
@@ -155,7 +160,7 @@ func (d *draft) compile(p *Prepared, root *rootfs.Root) error {
 			return err
 		}
 	}
-	r.Before = append(root.Before(), r.Before...) // its folders come first
+	r.Before = slices.Concat(root.Before(), d.before, r.Before) // its folders come first
 	if r.Root == nil {
 		if r.Root, err = root.Mount(); err != nil {
 			return err
@@ -175,12 +180,13 @@ func (d *draft) compile(p *Prepared, root *rootfs.Root) error {
 	return nil
 }
 
-// known is the config.json without the mounts of files that are yet to be made.
+// known is the config.json without the mounts of files and volumes that are yet to be made.
 func (d *draft) known() *specs.Spec {
 	s := *d.spec
 	s.Mounts = nil
 	for _, m := range d.spec.Mounts {
-		if filepath.Dir(m.Source) != d.dir {
+		_, err := os.Stat(m.Source)
+		if filepath.Dir(m.Source) != d.dir && !(err != nil && strings.HasPrefix(m.Source, d.e.Volumes.Root+"/")) {
 			s.Mounts = append(s.Mounts, m)
 		}
 	}

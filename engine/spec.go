@@ -11,6 +11,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"vitro/image"
+	"vitro/plan"
 )
 
 // draft is a config.json in the making, and what it is made of.
@@ -24,6 +25,8 @@ type draft struct {
 	maps   *idMaps  // of a new user namespace; nil: the host's users
 	spec   *specs.Spec
 	size   [2]uint16 // of the caller's terminal: rows, columns
+
+	before []plan.Step // what the mounts need
 }
 
 // defaultPath is Docker's, where the image has none.

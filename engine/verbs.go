@@ -179,8 +179,9 @@ func (e *Engine) Running(name string) (bool, error) {
 	return c.State != nil && c.State.Alive(), nil
 }
 
-// Remove removes a container; with force even one that runs.
-func (e *Engine) Remove(name string, force bool) error {
+// Remove removes a container; with force even one that runs, and with volumes
+// those of its volumes that have no name.
+func (e *Engine) Remove(name string, force, volumes bool) error {
 	id, err := e.Containers.Resolve(name)
 	if err != nil {
 		return nearName(err)
@@ -218,7 +219,10 @@ func (e *Engine) Remove(name string, force bool) error {
 		c.Release()
 		return err
 	}
-	return e.erase(c, r)
+	if volumes || r.Flags.Rm {
+		err = e.dropVolumes(c.Dir)
+	}
+	return errors.Join(err, e.erase(c, r))
 }
 
 // Rename gives a container another name.

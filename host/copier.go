@@ -224,3 +224,55 @@ func CopyTree(from, to int) error {
 // CopyMeta makes a folder or file what another one is, but for its contents:
 // owner, attributes, mode and times.
 func CopyMeta(from, to int) error { return finish(from, to) }
+
+// ChownTree gives all that is in a folder, and the folder, to a user and a
+// group. No link is followed; what is mounted in it is left alone.
+func ChownTree(path string, uid, gid int) error {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open %q: %w", path, err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		if err := chownIn(fd, "", uint64(st.Dev), uid, gid); err != nil {
+			return err
+		}
+	}
+	return unix.Fchown(fd, uid, gid)
+}
+
+func chownIn(dir int, path string, dev uint64, uid, gid int) error {
+	names, err := list(dir)
+	if err != nil {
+		return fmt.Errorf("read %q: %w", path, err)
+	}
+	for _, name := range names {
+		full := strings.TrimPrefix(path+"/"+name, "/")
+		var st unix.Stat_t
+		if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return &copyError{full, err}
+		}
+		if uint64(st.Dev) != dev {
+			continue
+		}
+		if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+			sub, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+			if err != nil {
+				return &copyError{full, err}
+			}
+			err = chownIn(sub, full, dev, uid, gid)
+			unix.Close(sub)
+			if err != nil {
+				return err
+			}
+		}
+		if err := unix.Fchownat(dir, name, uid, gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return fmt.Errorf("chown %q: %w", full, err)
+		}
+	}
+	return nil
+}

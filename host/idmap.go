@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"strings"
 	"syscall"
 
@@ -22,8 +23,9 @@ import (
 // does, and the child inherits it.
 type MappedBind struct {
 	Source string `json:"source"`
-	Target string `json:"target"` // where it is going to be
-	As     string `json:"as"`     // its handle
+	Below  string `json:"below,omitempty"` // a place in the source, found within it
+	Target string `json:"target"`          // where it is going to be
+	As     string `json:"as"`              // its handle
 	// Recursive: the mounts below are copied as well; MapRecursive: and mapped.
 	Recursive    bool    `json:"recursive,omitempty"`
 	MapRecursive bool    `json:"mapRecursive,omitempty"`
@@ -58,7 +60,7 @@ func (a *MappedBind) flag() string {
 }
 
 func (a *MappedBind) Line() string {
-	return fmt.Sprintf("mount %s -o %s", a.flag(), plan.Quote(a.option(), a.Source, a.Target))
+	return fmt.Sprintf("mount %s -o %s", a.flag(), plan.Quote(a.option(), path.Join(a.Source, a.Below), a.Target))
 }
 
 func (a *MappedBind) Shell(s *plan.Script) {
@@ -76,7 +78,12 @@ func (a *MappedBind) Do(e *plan.Env) error {
 	if a.Recursive {
 		flags |= unix.AT_RECURSIVE
 	}
-	fd, err := unix.OpenTree(unix.AT_FDCWD, a.Source, flags)
+	from, err := a.from()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(from)
+	fd, err := unix.OpenTree(from, "", flags|unix.AT_EMPTY_PATH)
 	if err != nil {
 		return err
 	}
@@ -91,6 +98,16 @@ func (a *MappedBind) Do(e *plan.Env) error {
 	}
 	e.Handles[a.As] = fd
 	return nil
+}
+
+// from is what is to be mounted.
+func (a *MappedBind) from() (int, error) {
+	top, err := unix.Open(a.Source, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil || a.Below == "" {
+		return top, err
+	}
+	defer unix.Close(top)
+	return unix.Openat2(top, a.Below, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
 }
 
 // UnmappableError says that the owners of a mount can't be mapped.

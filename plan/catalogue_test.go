@@ -33,6 +33,7 @@ func catalogue() []Child {
 		&Bind{Source: "/srv", Target: "/data", Recursive: true, Set: unix.MOUNT_ATTR_RDONLY, Share: unix.MS_PRIVATE | unix.MS_REC},
 		&Bind{Source: "/srv", Target: "/data", Recursive: true, Set: unix.MOUNT_ATTR_RDONLY, AttrRec: true, Share: unix.MS_SHARED | unix.MS_REC},
 		&Bind{Source: "/etc/hosts", Target: "/etc/hosts", File: true, Set: unix.MOUNT_ATTR_NOATIME, Clear: unix.MOUNT_ATTR_RDONLY},
+		&Bind{Source: "/srv", Target: "/data", Below: "sub/dir"},
 		&MaskSource{Count: 2},
 		&Pivot{},
 		&Attach{Target: "/a/b"}, &Attach{Target: "/proc", Strict: true}, &Attach{Target: "/etc/hosts", File: true},

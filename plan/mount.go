@@ -193,6 +193,9 @@ type Bind struct {
 	AttrRec   bool    `json:"attrRecursive,omitempty"` // Set and Clear for the mounts below as well
 	Share     uintptr `json:"share,omitempty"`         // propagation: MS_PRIVATE and its kin; 0 keeps it
 	File      bool    `json:"file,omitempty"`          // not a folder
+	// Below is a place in the source that others may have links in: it is found
+	// within the source.
+	Below string `json:"below,omitempty"`
 }
 
 func (a *Bind) Verb() string { return "bind" }
@@ -208,12 +211,12 @@ func (a *Bind) Line() string {
 	if w := a.Set.words(); len(w) > 0 {
 		line += " -o " + strings.Join(w, ",")
 	}
-	return line + " " + Quote(a.Source, a.Target)
+	return line + " " + Quote(path.Join(a.Source, a.Below), a.Target)
 }
 
 func (a *Bind) Shell(s *Script) {
 	s.mountPoint(a.Target, !a.File)
-	s.Run("mount %s %s %s", a.flag(), Quote(a.Source), InRoot(a.Target))
+	s.Run("mount %s %s %s", a.flag(), Quote(path.Join(a.Source, a.Below)), InRoot(a.Target))
 	switch w := strings.Join(a.Set.words(), ","); {
 	case w == "":
 	case a.Recursive && a.AttrRec:
@@ -228,7 +231,12 @@ func (a *Bind) Shell(s *Script) {
 }
 
 func (a *Bind) Lower(asm *Asm) {
-	fd := openTree(asm, AtFDCWD, a.Source, a.Recursive)
+	from, name := AtFDCWD, a.Source
+	if a.Below != "" {
+		top := asm.Get(SysOpenat, AtFDCWD, Str(a.Source), Num(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, "O_PATH|O_DIRECTORY|O_CLOEXEC"), Int(0))
+		from, name = asm.Get(SysOpenat2, top, Str(a.Below), openHow(how[place].flags, how[place].text, how[place].resolve), Int(openHowSz)), ""
+	}
+	fd := openTree(asm, from, name, a.Recursive)
 	share, shareRec := a.Share&^unix.MS_REC, a.Share&unix.MS_REC != 0
 	if a.Recursive && a.Set|a.Clear != 0 && share != 0 && a.AttrRec != shareRec { // one call has one answer for the mounts below
 		setAttr(asm, fd, a.Set, a.Clear, 0, a.AttrRec)
@@ -304,7 +312,9 @@ func (a *Overlay) Data() string {
 			b.WriteByte(':')
 		}
 	}
-	fmt.Fprintf(&b, ",upperdir=%s,workdir=%s", overlayEscape(a.Upper), overlayEscape(a.Work))
+	if a.Upper != "" {
+		fmt.Fprintf(&b, ",upperdir=%s,workdir=%s", overlayEscape(a.Upper), overlayEscape(a.Work))
+	}
 	for _, o := range a.Options {
 		b.WriteString("," + o)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -153,6 +154,35 @@ func (f *Facts) readSources(s *specs.Spec, bundle string) error {
 		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 			f.Files[src] = true
 		}
+		if err := f.readBelow(m, src); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readBelow looks at a mount's Subpath, as the child is going to find it.
+func (f *Facts) readBelow(m *specs.Mount, src string) error {
+	o, err := readOptions(m)
+	if err != nil || o.below == "" {
+		return nil // Compile says what is wrong
+	}
+	top, err := unix.Open(src, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("mount %s: open source %q: %w", m.Destination, src, err)
+	}
+	defer unix.Close(top)
+	fd, err := unix.Openat2(top, o.below, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
+	if err != nil {
+		return fmt.Errorf("mount %s: open %q in source %q: %w", m.Destination, o.below, src, err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		f.Files[path.Join(src, o.below)] = true
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ package spec
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,7 +50,7 @@ func (e *PrivilegeError) Hint() string { return e.Remedy }
 // mapped is a bind mount with mapped owners: by its own maps, or else by those
 // of the container's new user namespace.
 func (c *compiler) mapped(m *aMount) error {
-	b := &host.MappedBind{Source: absolute(c.Bundle, m.Source), Target: m.target, As: m.name(),
+	b := &host.MappedBind{Source: absolute(c.Bundle, m.Source), Below: m.opt.below, Target: m.target, As: m.name(),
 		Recursive: m.opt.rec, MapRecursive: m.opt.mapRec && m.opt.rec, UID: ranges(m.UIDMappings), GID: ranges(m.GIDMappings)}
 	switch {
 	case len(b.UID) == 0 && c.ns.user != nil:
@@ -118,7 +119,7 @@ func (c *compiler) outside(m *aMount, opts []string) ([]string, error) {
 
 // made puts what the host has made in its place.
 func (c *compiler) made(m *aMount) {
-	file := m.opt.bind && c.Facts.Files[absolute(c.Bundle, m.Source)]
+	file := m.opt.bind && c.Facts.Files[path.Join(absolute(c.Bundle, m.Source), m.opt.below)]
 	switch {
 	case m.opt.copyUp:
 		c.share(m)

@@ -150,7 +150,7 @@ func (c *compiler) covers(target string) {
 func (c *compiler) bind(m *aMount) {
 	o := &m.opt
 	src := absolute(c.Bundle, m.Source)
-	b := &plan.Bind{Source: src, Target: m.target, As: m.as, Recursive: o.rec, Set: o.set, Clear: o.clear, Share: o.sharing(), File: c.Facts.Files[src]}
+	b := &plan.Bind{Source: src, Target: m.target, As: m.as, Recursive: o.rec, Set: o.set, Clear: o.clear, Share: o.sharing(), File: c.Facts.Files[path.Join(src, o.below)], Below: o.below}
 	both := o.recSet|o.recClear != 0
 	if both {
 		b.Set, b.Clear, b.AttrRec = o.recSet, o.recClear, true

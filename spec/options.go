@@ -23,7 +23,13 @@ type options struct {
 	idmap, mapRec    bool
 	copyUp, remount  bool
 	fs               []string // the file system's own
+	below            string   // see Subpath
 }
+
+// Subpath begins an option of a bind mount that is vitro's own: a place in the
+// source, which is found within it, whatever symbolic links are there. A runtime
+// that doesn't know it mounts the whole source.
+const Subpath = "x-vitro.subpath="
 
 // What a word does besides attributes and propagation.
 const (
@@ -114,6 +120,10 @@ func readOptions(m *specs.Mount) (o options, err error) {
 		if strings.ContainsRune(w, 0) {
 			return o, fmt.Errorf("mount %s: option %q holds a NUL byte", m.Destination, w)
 		}
+		if below, ok := strings.CutPrefix(w, Subpath); ok {
+			o.below = below
+			continue
+		}
 		if !o.word(w) && !strings.HasPrefix(w, "x-") && w != "" { // x-: userspace's notes to itself (mount(8))
 			o.fs = append(o.fs, unquoteContext(w))
 		}
@@ -174,6 +184,8 @@ func (o *options) check(m *specs.Mount) error {
 		reason = "uidMappings and gidMappings need each other"
 	case (o.idmap || mapped) && (!o.bind || o.remount):
 		reason = "idmap, uidMappings and gidMappings are for bind mounts: another mount's files belong to whom it says"
+	case o.below != "" && (!o.bind || o.remount):
+		reason = Subpath + " is for bind mounts"
 	case o.copyUp && m.Type != "tmpfs":
 		reason = "tmpcopyup is for a tmpfs"
 	case o.remount && o.recSet|o.recClear != 0:

@@ -3,6 +3,7 @@
 package volume
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -37,7 +38,9 @@ func (a *Use) Line() string {
 }
 
 func (a *Use) Shell(s *plan.Script) {
-	s.Run("mkdir -p %s", plan.Quote(a.Volume.Data()))
+	record, _ := json.Marshal(a.Volume)
+	s.Run("mkdir -p %s; : >>%s; [ -e %[3]s ] || echo %[4]s >%[3]s", plan.Quote(a.Volume.Data()), plan.Quote(a.Volume.Dir+"/lock"),
+		plan.Quote(a.Volume.Dir+"/volume.json"), plan.Quote(string(record)))
 	if a.From == nil {
 		return
 	}

@@ -167,7 +167,7 @@ func removeCommand(a *app) *cobra.Command {
 	c.Flags().BoolVarP(&volumes, "volumes", "v", false, "with their anonymous volumes")
 	c.RunE = func(_ *cobra.Command, args []string) error {
 		return a.each(args, false, func(e *engine.Engine, name string) error {
-			err := e.Remove(name, force)
+			err := e.Remove(name, force, volumes)
 			if force && errors.Is(err, container.ErrNotFound) {
 				return nil
 			}

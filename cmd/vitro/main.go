@@ -22,7 +22,7 @@ const version = "0.1.0"
 // commands is the table of commands, a file for each.
 var commands = [...]func(*app) *cobra.Command{
 	runCommand, createCommand, startCommand, stopCommand, killCommand, restartCommand, removeCommand, psCommand, topCommand, statsCommand, inspectCommand, updateCommand, attachCommand, logsCommand,
-	containerCommand, execCommand, waitCommand, pauseCommand, unpauseCommand, renameCommand, explainCommand, loadCommand, importCommand, imagesCommand, rmiCommand, systemCommand,
+	containerCommand, execCommand, waitCommand, pauseCommand, unpauseCommand, renameCommand, explainCommand, loadCommand, importCommand, imagesCommand, rmiCommand, volumeCommand, systemCommand,
 	eventsCommand,
 	burnCommand, labCommand,
 }

@@ -35,15 +35,7 @@ func runFlags(fl *pflag.FlagSet, f *engine.Flags) {
 	fl.StringVar(&f.Entrypoint, "entrypoint", "", "the program that the command is passed to, in place of the image's")
 	fl.BoolVar(&f.Init, "init", false, "run an init as PID 1 that passes signals on and reaps processes")
 	fl.StringVar(&f.CIDFile, "cidfile", "", "write the container's ID to a file")
-	// files
-	fl.StringArrayVarP(&f.Volumes, "volume", "v", nil, "mount a path of the host: SOURCE:TARGET[:ro,…]")
-	fl.StringArrayVar(&f.Mounts, "mount", nil, "mount something: type=bind|tmpfs,source=…,target=…,readonly")
-	fl.StringArrayVar(&f.Tmpfs, "tmpfs", nil, "mount a file system in memory: TARGET[:size=…,mode=…]")
-	fl.BoolVar(&f.ReadOnly, "read-only", false, "the root file system can't be written to")
-	fl.BoolVar(&f.Rootfs, "rootfs", false, "IMAGE is a folder, the root file system; FOLDER:O leaves it as it is, with an overlay on top")
-	fl.StringVar(&f.RootfsSize, "rootfs-size", "", "keep changes to the root file system in memory, at most so much: 50m")
-	fl.StringVar(&f.ShmSize, "shm-size", "", "size of /dev/shm (default 64m)")
-	fl.StringArrayVar(&f.Devices, "device", nil, "give a device of the host: PATH[:TARGET][:rwm]")
+	fileFlags(fl, f)
 	// limits
 	limitFlags(fl, f)
 	fl.StringArrayVar(&f.ReadBps, "device-read-bps", nil, "limit of reading from a device: PATH:1mb")
@@ -89,6 +81,22 @@ func limitFlags(fl *pflag.FlagSet, f *engine.Flags) {
 	fl.StringVar(&f.CpusetMems, "cpuset-mems", "", "memory nodes to use")
 	fl.Int64Var(&f.PidsLimit, "pids-limit", 0, "limit of processes and threads; -1 is none")
 	fl.Uint16Var(&f.BlkioWeight, "blkio-weight", 0, "share of the disks when others want them too, 10 to 1000")
+}
+
+// fileFlags are those about files.
+func fileFlags(fl *pflag.FlagSet, f *engine.Flags) {
+	fl.StringArrayVarP(&f.Volumes, "volume", "v", nil, "mount a volume or a path of the host: [SOURCE:]TARGET[:ro,…]")
+	fl.StringArrayVar(&f.Mounts, "mount", nil, "mount something: type=bind|volume|tmpfs|image,source=…,target=…,readonly")
+	fl.StringArrayVar(&f.VolumesFrom, "volumes-from", nil, "mount what another container has mounted: CONTAINER[:ro]")
+	fl.StringVar(&f.VolumeDriver, "volume-driver", "", "the driver of volumes that are made: local")
+	fl.StringArrayVar(&f.Tmpfs, "tmpfs", nil, "mount a file system in memory: TARGET[:size=…,mode=…]")
+	fl.BoolVar(&f.ReadOnly, "read-only", false, "the root file system can't be written to")
+	fl.BoolVar(&f.Rootfs, "rootfs", false, "IMAGE is a folder, the root file system; FOLDER:O leaves it as it is, with an overlay on top")
+	fl.StringVar(&f.RootfsSize, "rootfs-size", "", "keep changes to the root file system in memory, at most so much: 50m")
+	fl.StringArrayVar(&f.StorageOpt, "storage-opt", nil, "refused: --rootfs-size limits what the container writes")
+	_ = fl.MarkHidden("storage-opt")
+	fl.StringVar(&f.ShmSize, "shm-size", "", "size of /dev/shm (default 64m)")
+	fl.StringArrayVar(&f.Devices, "device", nil, "give a device of the host: PATH[:TARGET][:rwm]")
 }
 
 // readArgs takes what the flag set can't say by itself.
@@ -264,7 +272,7 @@ func replace(e *engine.Engine, f *engine.Flags, wanted bool) error {
 	if f.Name == "" {
 		return &engine.Error{Err: errors.New("replace container: it has no name"), Text: "give it one with --name"}
 	}
-	err := e.Remove(f.Name, true)
+	err := e.Remove(f.Name, true, false)
 	if errors.Is(err, container.ErrNotFound) {
 		return nil
 	}

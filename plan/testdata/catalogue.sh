@@ -72,6 +72,8 @@ mount --make-rshared "$ROOT"/data
 mkdir -p "$ROOT"/etc; [ -e "$ROOT"/etc/hosts ] || : >"$ROOT"/etc/hosts
 mount --bind /etc/hosts "$ROOT"/etc/hosts
 mount -o remount,bind,noatime "$ROOT"/etc/hosts
+mkdir -p "$ROOT"/data
+mount --bind /srv/sub/dir "$ROOT"/data
 mkdir -p -m 750 "$ROOT"/srv/a
 mkdir -p "$ROOT"/dev; mknod -m 666 "$ROOT"/dev/null c 1 3
 mkdir -p "$ROOT"/dev; mknod -m 660 "$ROOT"/dev/disk b 8 1
