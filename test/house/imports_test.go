@@ -16,7 +16,7 @@ import (
 // exchange values through the floors that follow.
 var floors = [...][]string{
 	{"plan", "internal/ocijson", "internal/dbus", "internal/near", "internal/petname", "format", "filter", "docs/lab"},
-	{"plan/run", "host", "event"},
+	{"plan/run", "host", "event", "tree"},
 	{"hook", "listing"},
 	{"cgroup", "network", "rootfs", "image", "seccomp", "volume"},
 	{"checkpoint"},
