@@ -151,7 +151,7 @@ func (e *Engine) Prune(match func(*Info) bool) (removed []string, freed int64, e
 			continue
 		}
 		size, _ := e.Sizes(i)
-		if err := e.Remove(i.ID, false); err != nil {
+		if err := e.Remove(i.ID, false, false); err != nil {
 			errs = append(errs, err)
 			continue
 		}

@@ -31,6 +31,7 @@ const HelperVerb = "--in-user-namespace"
 // A helper is how this program runs again.
 type helper struct {
 	e      *Engine
+	maps   *idMaps  // of its user namespace; nil: the user's own
 	mounts bool     // in a mount namespace of its own
 	stream *os.File // an archive on its way in or out
 	root   *os.File // a running container's root
@@ -51,6 +52,10 @@ var tasks = [...]struct {
 	{"remove", task(func(path string) (any, error) { return nil, layer.RemoveAll(path) })},
 	{"fill", task(fillTask.do)},
 	{"own", task(ownTask.do)},
+	{"pack", task(packTask.do)},
+	{"place", task(placeTask.do)},
+	{"changes", task(changesTask.do)},
+	{"layer", task(layerTask.do)},
 }
 
 func task[T any](do func(T) (any, error)) func([]byte) (any, error) {
@@ -102,13 +107,17 @@ func (h helper) plan(name string) *plan.Plan {
 	if h.mounts {
 		c.Flags |= unix.CLONE_NEWNS
 	}
-	if h.e.maps == nil {
-		p.Add("mounts of its own", c)
+	maps := h.maps
+	if maps == nil {
+		maps = h.e.maps
+	}
+	if maps == nil {
+		p.Add("a process of its own", c)
 	} else {
 		c.Flags |= unix.CLONE_NEWUSER
 		p.Add("files of many users are one user's, in a user namespace", c)
-		p.Append(spec.MapIDs(h.e.maps.uid, h.e.maps.gid)...)
-		p.Add("root there", &plan.EnterIDs{})
+		p.Append(spec.MapIDs(maps.uid, maps.gid, os.Geteuid(), os.Getegid())...)
+		p.Add("root there", &plan.EnterIDs{KeepGroups: maps.single() && os.Geteuid() != 0})
 	}
 	p.Add("request and answer", &plan.Stdio{Handles: [3]string{"request", "answer"}})
 	p.Add("it ends with us", &plan.DieWith{})

@@ -128,9 +128,17 @@ func (m *idMaps) steps() []plan.Step {
 	return p.Steps
 }
 
-// MapIDs are the steps that map ranges of IDs for an ordinary user.
-func MapIDs(uid, gid []specs.LinuxIDMapping) []plan.Step {
-	m := idMaps{uid: ranges(uid), gid: ranges(gid), uidTool: "newuidmap", gidTool: "newgidmap"}
+// MapIDs are the steps that map ranges of IDs, for the user euid with the group
+// egid: root writes the maps, as everybody may that of the own ID alone.
+func MapIDs(uid, gid []specs.LinuxIDMapping, euid, egid int) []plan.Step {
+	m := idMaps{uid: ranges(uid), gid: ranges(gid)}
+	switch {
+	case euid == 0:
+	case own(m.uid, euid) && own(m.gid, egid):
+		m.keepGroups = true
+	default:
+		m.uidTool, m.gidTool = "newuidmap", "newgidmap"
+	}
 	return m.steps()
 }
 

@@ -17,8 +17,8 @@ import (
 // A Packer writes files to a tar archive.
 type Packer struct {
 	IDs *IDs
-	// OneMount: what is mounted in the tree is shown as the empty folder that it
-	// is mounted on. Without it, only file systems that hold no files are left out.
+	// OneMount: what is mounted in the tree is shown as the empty folder or file
+	// that it is mounted on. Without it, only file systems that hold no files are left out.
 	OneMount bool
 	// Upper: the tree is an overlay's folder of changes, and the archive is to be
 	// an image's layer: deletions are written as the OCI has them.
@@ -196,8 +196,7 @@ var noFiles = [...]int64{unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC, unix.CGROUP_SU
 // foreign reports whether a folder is where something else is mounted, and that
 // is to be left out.
 func (p *Packer) foreign(dir int) bool {
-	var st unix.Statx_t
-	if err := unix.Statx(dir, "", unix.AT_EMPTY_PATH, unix.STATX_TYPE, &st); err != nil || st.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0 {
+	if !mounted(dir) {
 		return false
 	}
 	if p.OneMount {
@@ -213,6 +212,13 @@ func (p *Packer) foreign(dir int) bool {
 		}
 	}
 	return false
+}
+
+// mounted reports whether an open file is where something is mounted.
+func mounted(fd int) bool {
+	var st unix.Statx_t
+	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_TYPE, &st)
+	return err == nil && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
 }
 
 func (p *Packer) header(st *unix.Stat_t, name string) *tar.Header {
@@ -273,6 +279,9 @@ func (p *Packer) regular(dir int, name string, h *tar.Header) error {
 	}
 	addAttributes(h, int(f.Fd()))
 	h.Typeflag, h.Size = tar.TypeReg, st.Size
+	if p.OneMount && mounted(int(f.Fd())) {
+		h.Size = 0
+	}
 	if err := p.w.WriteHeader(h); err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Range maps IDs inside a container to those outside, or back.
+// A Range maps IDs outside a container to those inside.
 type Range struct{ Inside, Outside, Size uint32 }
 
 // IDs are the users and groups of a container whose files we see with the IDs
@@ -45,18 +45,6 @@ func inside(ids []Range, id uint32) int {
 
 // nobody is what the kernel shows for an ID that has no name (overflowuid).
 const nobody = 65534
-
-func outside(ids []Range, id int) (int, error) {
-	for _, r := range ids {
-		if id >= int(r.Inside) && id-int(r.Inside) < int(r.Size) {
-			return int(r.Outside) + id - int(r.Inside), nil
-		}
-	}
-	if len(ids) == 0 {
-		return id, nil
-	}
-	return -1, fmt.Errorf("ID %d doesn't exist in the container", id)
-}
 
 func (m *IDs) inside(st *unix.Stat_t) (uid, gid int) {
 	if m == nil {
@@ -82,6 +70,30 @@ func (r Root) open(name string, flags int) (int, error) {
 		name = "/"
 	}
 	return openat2(r.FD, name, &how)
+}
+
+// Place opens a place for a mount, with a path of the tree; it is made if it
+// isn't there.
+func (r Root) Place(name string, folder bool) (int, error) {
+	abs, _ := clean(name)
+	fd, err := r.open(abs, unix.O_PATH)
+	if err != unix.ENOENT || abs == "/" {
+		return fd, err
+	}
+	up, err := r.Place(path.Dir(abs), true)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(up)
+	if folder {
+		err = unix.Mkdirat(up, path.Base(abs), 0o755)
+	} else {
+		err = unix.Mknodat(up, path.Base(abs), unix.S_IFREG|0o644, 0)
+	}
+	if err != nil && err != unix.EEXIST {
+		return -1, err
+	}
+	return r.open(abs, unix.O_PATH)
 }
 
 // openat2 tries again when somebody renames something during a walk through "..".

@@ -17,7 +17,6 @@ import (
 
 // An Unpacker writes an archive's files into a tree that is there already.
 type Unpacker struct {
-	IDs *IDs
 	// Keep: the owners are those of the archive. Else they are Owner's, and with
 	// a nil Owner ours.
 	Keep  bool
@@ -321,14 +320,7 @@ func (u *Unpacker) owner(h *tar.Header) (uid, gid int, err error) {
 	if uid < 0 || gid < 0 || uid >= 1<<32-1 || gid >= 1<<32-1 {
 		return 0, 0, fmt.Errorf("owner %d:%d is out of range", uid, gid)
 	}
-	if u.IDs == nil {
-		return uid, gid, nil
-	}
-	if uid, err = outside(u.IDs.UID, uid); err != nil {
-		return 0, 0, err
-	}
-	gid, err = outside(u.IDs.GID, gid)
-	return uid, gid, err
+	return uid, gid, nil
 }
 
 func (u *Unpacker) forgive(err error) error {

@@ -174,7 +174,7 @@ func labContainers(e *engine.Engine) (lab.Removed, error) {
 		if !strings.HasPrefix(c.Name, lab.Containers) {
 			continue
 		}
-		if err := e.Remove(c.ID, true); err != nil {
+		if err := e.Remove(c.ID, true, true); err != nil {
 			return made, fmt.Errorf("remove container %s: %w", c.Name, err)
 		}
 		made.Count++

@@ -21,10 +21,11 @@ const version = "0.1.0"
 
 // commands is the table of commands, a file for each.
 var commands = [...]func(*app) *cobra.Command{
-	runCommand, createCommand, startCommand, stopCommand, killCommand, restartCommand, removeCommand, psCommand, topCommand, statsCommand, inspectCommand, updateCommand, attachCommand, logsCommand,
-	containerCommand, execCommand, waitCommand, pauseCommand, unpauseCommand, renameCommand, explainCommand, loadCommand, importCommand, imagesCommand, rmiCommand, volumeCommand, systemCommand,
-	eventsCommand,
-	burnCommand, labCommand,
+	runCommand, createCommand, startCommand, stopCommand, restartCommand, killCommand, removeCommand, pauseCommand, unpauseCommand, waitCommand,
+	execCommand, attachCommand, logsCommand, cpCommand, diffCommand, exportCommand,
+	psCommand, inspectCommand, topCommand, statsCommand, updateCommand, renameCommand, eventsCommand, containerCommand,
+	loadCommand, importCommand, imagesCommand, rmiCommand, volumeCommand,
+	explainCommand, labCommand, burnCommand, systemCommand,
 }
 
 // app is what the commands share.

@@ -58,6 +58,7 @@ func volumeCreateCommand(a *app) *cobra.Command {
 		fmt.Println(v.Name)
 		return nil
 	}
+	c.RunE = a.one(c.RunE)
 	return c
 }
 
@@ -125,6 +126,7 @@ func volumeListCommand(a *app) *cobra.Command {
 		}
 		return rows(&l, listing.Volumes(l.quiet), found)
 	}
+	c.RunE = a.one(c.RunE)
 	return c
 }
 
@@ -149,6 +151,7 @@ func volumeInspectCommand(a *app) *cobra.Command {
 		}
 		return errors.Join(append(errs, format.Inspect(os.Stdout, text, views))...)
 	}
+	c.RunE = a.one(c.RunE)
 	return c
 }
 
@@ -172,6 +175,7 @@ func volumeRemoveCommand(a *app) *cobra.Command {
 		}
 		return errors.Join(errs...)
 	}
+	c.RunE = a.one(c.RunE)
 	return c
 }
 
@@ -208,6 +212,7 @@ func volumePruneCommand(a *app) *cobra.Command {
 		}
 		return pruneVolumes(e, os.Stdout, all, set)
 	}
+	c.RunE = a.one(c.RunE)
 	return c
 }
 

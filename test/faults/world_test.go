@@ -288,7 +288,7 @@ func (w *world) clear(t *testing.T) error {
 	all, e := w.engine.List()
 	err = errors.Join(err, e)
 	for _, i := range all {
-		err = errors.Join(err, w.engine.Remove(i.ID, true))
+		err = errors.Join(err, w.engine.Remove(i.ID, true, true))
 	}
 	w.orphans(t)
 	return err
