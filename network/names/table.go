@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package names
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// lineSize is how long a container's line may be.
+const lineSize = 4096
+
+// settling is how long after its time of change a folder may change once more
+// with the same time: file systems count in the kernel's ticks.
+const settling = 50 * time.Millisecond
+
+// A host is a container, as one network knows it.
+type host struct {
+	id        string
+	addresses []address
+	names     []string // the first is the container's name; in lower case
+}
+
+// parseHost reads a line. One that makes no sense is nobody's.
+func parseHost(id, line string) *host {
+	line, _, _ = strings.Cut(line, "\n")
+	words := strings.Fields(line)
+	if len(words) < 2 {
+		return nil
+	}
+	h := &host{id: id}
+	for s := range strings.SplitSeq(words[0], ",") {
+		a := parseAddress(s)
+		if a == "" {
+			return nil
+		}
+		h.addresses = append(h.addresses, a)
+	}
+	for _, w := range words[1:] {
+		if w = strings.TrimSuffix(strings.ToLower(w), "."); !slices.Contains(h.names, w) && wireName(w) != nil {
+			h.names = append(h.names, w)
+		}
+	}
+	if len(h.names) == 0 {
+		return nil
+	}
+	return h
+}
+
+// A stamp is what changes with a file.
+type stamp struct {
+	ino  uint64
+	time unix.Timespec
+	size int64
+}
+
+func stampOf(path string) (stamp, error) {
+	var st unix.Stat_t
+	err := unix.Lstat(path, &st)
+	return stamp{st.Ino, st.Mtim, st.Size}, err
+}
+
+// An entry is a container's file, and what was in it.
+type entry struct {
+	stamp stamp
+	host  *host // nil: nothing
+}
+
+// A segment is one of the networks' folders.
+type segment struct {
+	name     string
+	path     string // of names
+	stamp    stamp
+	settled  bool // nothing can have changed without a new stamp
+	entries  map[string]entry
+	byName   map[string][]*host
+	internal bool
+}
+
+// A table is all that a container may know of others.
+type table struct {
+	dir, id string // the folder of all networks, and the container
+	stamp   stamp
+	settled bool
+	nets    []*segment // all that there are, by name
+}
+
+// refresh looks for what has changed.
+func (t *table) refresh() {
+	if st, err := stampOf(t.dir); err != nil {
+		t.nets = nil
+	} else if st != t.stamp || !t.settled {
+		t.settled = old(st)
+		t.stamp = st
+		t.list()
+	}
+	for _, n := range t.nets {
+		n.refresh(t.id)
+	}
+}
+
+func old(st stamp) bool { return time.Since(time.Unix(st.time.Unix())) > settling }
+
+// list finds the networks that there are, and keeps what is known of them.
+func (t *table) list() {
+	was := t.nets
+	t.nets = nil
+	for _, name := range readNames(t.dir) {
+		n := &segment{name: strings.ToLower(name), path: filepath.Join(t.dir, name, "names")}
+		if i := slices.IndexFunc(was, func(o *segment) bool { return o.path == n.path }); i >= 0 {
+			n = was[i]
+		}
+		t.nets = append(t.nets, n)
+	}
+	slices.SortFunc(t.nets, func(a, b *segment) int { return cmp.Compare(a.name, b.name) })
+}
+
+// readNames are a folder's names; none if it can't be read.
+func readNames(dir string) []string {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	names, _ := f.Readdirnames(-1)
+	return slices.DeleteFunc(names, func(s string) bool { return strings.HasPrefix(s, ".") })
+}
+
+// refresh reads the files that are new. Those of a network that the container
+// isn't part of are none of its business.
+func (n *segment) refresh(id string) {
+	st, err := stampOf(n.path)
+	if err != nil {
+		*n = segment{name: n.name, path: n.path}
+		return
+	}
+	if st == n.stamp && n.settled {
+		return
+	}
+	n.settled = old(st)
+	n.stamp = st
+	if _, err := os.Lstat(filepath.Join(n.path, id)); err != nil {
+		n.entries, n.byName = nil, nil
+		return
+	}
+	_, err = os.Lstat(filepath.Join(filepath.Dir(n.path), "internal"))
+	n.internal = err == nil
+	n.read()
+}
+
+func (n *segment) read() {
+	was := n.entries
+	n.entries = make(map[string]entry, len(was))
+	changed := false
+	for _, id := range readNames(n.path) {
+		path := filepath.Join(n.path, id)
+		st, err := stampOf(path)
+		if err != nil {
+			continue // it has just gone
+		}
+		e, ok := was[id]
+		if !ok || e.stamp != st || !old(st) {
+			e, changed = entry{st, parseHost(id, readLine(path))}, true
+		}
+		n.entries[id] = e
+	}
+	if !changed && len(was) == len(n.entries) {
+		return
+	}
+	n.byName = make(map[string][]*host)
+	for _, id := range slices.Sorted(maps.Keys(n.entries)) {
+		h := n.entries[id].host
+		if h == nil {
+			continue
+		}
+		for _, name := range h.names {
+			n.byName[name] = append(n.byName[name], h)
+		}
+	}
+}
+
+// readLine is the content of a file, or the target of a symbolic link.
+func readLine(path string) string {
+	if s, err := os.Readlink(path); err == nil {
+		return s
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	b := make([]byte, lineSize)
+	k, err := io.ReadFull(f, b)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return ""
+	}
+	return string(b[:k])
+}
+
+// member reports whether the container is in the network.
+func (n *segment) member() bool { return n.entries != nil }
+
+// outward reports whether questions may leave: unless all the networks that the
+// container has are internal ones.
+func (t *table) outward() bool {
+	inside := false
+	for _, n := range t.nets {
+		if n.member() && !n.internal {
+			return true
+		}
+		inside = inside || n.member()
+	}
+	return !inside
+}
+
+// find are the addresses of all containers of a name: that of a container, a short
+// ID or an alias, alone or with a network's name behind it.
+func (t *table) find(name string) (list []address, known bool) {
+	add := func(hosts []*host) {
+		for _, h := range hosts {
+			known = true
+			for _, a := range h.addresses {
+				if !slices.Contains(list, a) {
+					list = append(list, a)
+				}
+			}
+		}
+	}
+	for _, n := range t.nets {
+		add(n.byName[name])
+	}
+	for _, n := range t.nets {
+		if first, ok := strings.CutSuffix(name, "."+n.name); ok && !known {
+			add(n.byName[first])
+		}
+	}
+	return list, known
+}
+
+// owner is the full name of the container that has the address.
+func (t *table) owner(a address) (name string, known bool) {
+	for _, n := range t.nets {
+		for _, e := range n.entries {
+			if e.host != nil && slices.Contains(e.host.addresses, a) {
+				return e.host.names[0] + "." + n.name, true
+			}
+		}
+	}
+	return "", false
+}
+
+// answer is what the table knows about a question.
+func (t *table) answer(q *query) (records []record, known bool) {
+	if q.odd {
+		return nil, false
+	}
+	if list, known := t.find(q.name); known {
+		for _, a := range list {
+			typ := uint16(typeA)
+			if len(a) == 16 {
+				typ = typeAAAA
+			}
+			if q.typ == typ || q.typ == typeANY {
+				records = append(records, record{typ, []byte(a)})
+			}
+		}
+		return records, true
+	}
+	a := reverse(q.name)
+	if a == "" {
+		return nil, false
+	}
+	name, known := t.owner(a)
+	if known && (q.typ == typePTR || q.typ == typeANY) {
+		if w := wireName(name); w != nil {
+			records = append(records, record{typePTR, w})
+		}
+	}
+	return records, known
+}
+
+// rotate moves the first records to the end, so that each comes first in turn.
+func rotate(records []record, turn int) []record {
+	if len(records) < 2 {
+		return records
+	}
+	turn %= len(records)
+	return slices.Concat(records[turn:], records[:turn])
+}
