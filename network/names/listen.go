@@ -5,9 +5,10 @@ package names
 import (
 	"errors"
 	"fmt"
-	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"vitro/internal/netns"
 )
 
 // Address is where containers ask: the same as Docker's.
@@ -26,35 +27,12 @@ func (s Sockets) Close() { unix.Close(s.UDP); unix.Close(s.TCP) }
 // the caller's user namespace and in that of the network namespace; who has it only as a child of
 // the container's makes them there, by [ListenHere], and passes them on.
 //
-// A thread goes there and comes back; the rest of the program stays where it is.
-func Listen(netns string) (s Sockets, err error) {
-	there, err := unix.Open(netns, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return s, fmt.Errorf("open network namespace %s: %w", netns, err)
-	}
-	defer unix.Close(there)
-	here, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return s, fmt.Errorf("open network namespace: %w", err)
-	}
-	defer unix.Close(here)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		if err = unix.Setns(there, unix.CLONE_NEWNET); err != nil {
-			runtime.UnlockOSThread()
-			err = fmt.Errorf("enter network namespace %s: %w", netns, err)
-			return
-		}
+// A thread goes there and comes back: no thread ends, for the life of a child may hang on the one that made it.
+func Listen(path string) (s Sockets, err error) {
+	err = netns.In(path, func() (err error) {
 		s, err = ListenHere()
-		// A thread that can't come back stays locked, and ends with the goroutine. No
-		// other should: the life of a child may hang on the thread that made it.
-		if unix.Setns(here, unix.CLONE_NEWNET) == nil {
-			runtime.UnlockOSThread()
-		}
-	}()
-	<-done
+		return err
+	})
 	return s, err
 }
 

@@ -18,19 +18,44 @@ import (
 // Nothing is written down: a process that is killed in the middle leaves what it
 // has done.
 func Host(p *plan.Plan) error {
-	x := &execution{p: p, in: -1, out: -1, born: len(p.Steps)}
+	x, i, err := hostSteps(p, nil)
+	if err != nil {
+		return errors.Join(x.fault(i, err), x.back(i))
+	}
+	return nil
+}
+
+// HostNoting executes a plan of host steps only, as Host does, but writes each
+// inverse down before its step is done. If a step fails, what is to be taken
+// back stands in the list: see Undo.
+func HostNoting(p *plan.Plan, u *UndoList) error {
+	x, i, err := hostSteps(p, u)
+	if err != nil {
+		return x.fault(i, err)
+	}
+	return nil
+}
+
+// hostSteps does the steps up to the first that fails, which it returns with the error.
+func hostSteps(p *plan.Plan, u *UndoList) (x *execution, i int, err error) {
+	x = &execution{p: p, in: -1, out: -1, born: len(p.Steps)}
 	x.child.Pidfd = -1
 	x.env.Handles = make(map[string]int)
 	for i, s := range p.Steps {
 		a, ok := s.Action.(plan.Host)
 		if !ok {
-			return x.fault(i, errors.New("not an action of the host"))
+			return x, i, errors.New("not an action of the host")
+		}
+		if back := a.Undo(); back != nil && u != nil {
+			if _, err := u.add(back); err != nil {
+				return x, i, err
+			}
 		}
 		if err := a.Do(&x.env); err != nil {
-			return errors.Join(x.fault(i, err), x.back(i))
+			return x, i, err
 		}
 	}
-	return nil
+	return x, len(p.Steps), nil
 }
 
 // back takes the steps before step n back.
