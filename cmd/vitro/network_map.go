@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"vitro/engine"
+	"vitro/network/topology"
+)
+
+func networkMapCommand(*app) *cobra.Command {
+	format := "text"
+	c := &cobra.Command{
+		Use:   "map",
+		Short: "draw how this machine's network namespaces are joined, whoever made them",
+		Long: "map finds the machine's network namespaces (by processes, bind mounts and open descriptors), looks into each, and draws which\n" +
+			"link leads where, with addresses, routes, published ports and NAT rules. It changes nothing. As an ordinary user it shows what\n" +
+			"may be seen, and says what may not.",
+		Example: "  vitro network map\n  vitro network map --format svg >map.svg\n  vitro network map --format json | jq '.namespaces[].links[].name'",
+		Args:    cobra.NoArgs,
+	}
+	c.Flags().StringVar(&format, "format", format, "text, svg or json")
+	c.RunE = func(*cobra.Command, []string) error {
+		m, err := topology.Read()
+		if err != nil {
+			return err
+		}
+		switch format {
+		case "text":
+			_, err = fmt.Print(topology.Arrange(m).Text())
+		case "svg":
+			_, err = fmt.Print(topology.Arrange(m).SVG())
+		case "json":
+			e := json.NewEncoder(os.Stdout)
+			e.SetIndent("", "  ")
+			err = e.Encode(m)
+		default:
+			err = &engine.Error{Err: fmt.Errorf("map --format %q: no such form", format), Text: "the forms are text, svg and json"}
+		}
+		return err
+	}
+	return c
+}
