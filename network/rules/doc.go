@@ -15,9 +15,10 @@ type Chain struct {
 	Name     string `json:"name"`
 	Hook     string `json:"hook,omitempty"` // where packets come in; "" if by a jump only
 	Priority int    `json:"priority"`
-	Type     string `json:"type,omitempty"`   // filter, nat, route
-	Policy   string `json:"policy,omitempty"` // what becomes of packets that no rule decides on
-	Legacy   bool   `json:"legacy,omitempty"` // of ip_tables
+	Type     string `json:"type,omitempty"`    // filter, nat, route
+	Policy   string `json:"policy,omitempty"`  // what becomes of packets that no rule decides on
+	Legacy   bool   `json:"legacy,omitempty"`  // of ip_tables
+	Packets  uint64 `json:"packets,omitempty"` // that the policy was for, of ip_tables
 	Rules    []Rule `json:"rules,omitempty"`
 }
 
@@ -30,6 +31,8 @@ type Rule struct {
 	Text    string `json:"text"`
 	Comment string `json:"comment,omitempty"`
 	NAT     *NAT   `json:"nat,omitempty"`
+	Packets uint64 `json:"packets,omitempty"` // counted, of ip_tables
+	Ends    string `json:"ends,omitempty"`    // what it does with them: drop, accept …, of ip_tables
 }
 
 // A NAT is what a rule does to addresses, as far as it is to be seen in it.

@@ -127,7 +127,7 @@ func (l *layout) add(c *Chain, e *entry, info []byte, at int, starts map[int]str
 	ne := binary.NativeEndian
 	for h := range hooks[:5] {
 		if c.Hook == hooks[h] && int(ne.Uint32(info[nameSize+24+4*h:])) == at {
-			c.Policy = e.verdict(starts)
+			c.Policy, c.Packets = e.verdict(starts), e.packets(l)
 			return
 		}
 	}
@@ -154,7 +154,11 @@ func (l *layout) add(c *Chain, e *entry, info []byte, at int, starts map[int]str
 		t.target(e.target, info)
 	}
 	t.flush()
-	c.Rules = append(c.Rules, Rule{Text: strings.Join(t.words, " "), Comment: t.comment, NAT: t.nat})
+	ends := strings.ToLower(e.target)
+	if ends == "" {
+		ends = e.verdict(starts)
+	}
+	c.Rules = append(c.Rules, Rule{Text: strings.Join(t.words, " "), Comment: t.comment, NAT: t.nat, Packets: e.packets(l), Ends: ends})
 }
 
 // An entry is a rule of ip_tables.
@@ -212,6 +216,9 @@ func (l *layout) entry(blob []byte, at int) (*entry, error) {
 	e.target, e.revision, e.targetData = x.name, x.revision, x.data
 	return e, nil
 }
+
+// packets is the entry's counter, the second but last eight bytes of its head.
+func (e *entry) packets(l *layout) uint64 { return binary.NativeEndian.Uint64(e.raw[l.size-16:]) }
 
 // verdict is what a target without a name says: an action, or where to jump to.
 func (e *entry) verdict(starts map[int]string) string {

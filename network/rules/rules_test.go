@@ -167,6 +167,9 @@ func testIptables(t *testing.T, command string) {
 			t.Skipf("needs %s that can do %q: %v: %s", command, line, err, out)
 		}
 	}
+	if _, err := os.ReadFile(layouts[0].names); err != nil && command == "iptables-legacy" {
+		t.Skipf("needs the names of the tables, which only the machine's root may read: %v", err)
+	}
 	golden(t, "testdata/"+command+".txt", show(t))
 }
 

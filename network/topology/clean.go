@@ -8,9 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// clean makes foreign text harmless for a terminal: what is no printable character
+// Clean makes foreign text harmless for a terminal: what is no printable character
 // stands as an escape of Go's, and so do bytes that are no UTF-8.
-func clean(s string) string {
+func Clean(s string) string {
 	ok := utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) < 0
 	if ok {
 		return s

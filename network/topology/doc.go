@@ -13,7 +13,17 @@
 // none gets into a picture but as printable characters.
 package topology
 
-import "vitro/network/rules"
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"vitro/network/rules"
+)
 
 // A Machine is all that was found.
 type Machine struct {
@@ -84,6 +94,83 @@ func (n *Namespace) link(index int) *Link {
 	for i := range n.Links {
 		if n.Links[i].Index == index {
 			return &n.Links[i]
+		}
+	}
+	return nil
+}
+
+// Link is the link of the namespace that has the address, its loopback apart; nil if there is none.
+func (n *Namespace) Link(address string) *Link {
+	for i := range n.Links {
+		l := &n.Links[i]
+		for _, a := range l.Addresses {
+			if host, _, _ := strings.Cut(a, "/"); host == address && l.Kind != "loopback" {
+				return l
+			}
+		}
+	}
+	return nil
+}
+
+// Has reports whether it has one.
+func (n *Namespace) Has(address string) bool { return n.Link(address) != nil }
+
+// Near reports whether a cable leads from one namespace to the other, or from
+// both to one that has bridges.
+func (n *Namespace) Near(other *Namespace, m *Machine) bool {
+	leads := func(a, b *Namespace) bool {
+		return slices.ContainsFunc(a.Links, func(l Link) bool { return l.Peer != nil && l.Peer.Namespace == b.ID })
+	}
+	if leads(n, other) || leads(other, n) {
+		return true
+	}
+	return slices.ContainsFunc(m.Namespaces, func(k *Namespace) bool {
+		bridge := slices.ContainsFunc(k.Links, func(l Link) bool { return l.Kind == "bridge" })
+		return bridge && leads(n, k) && leads(other, k)
+	})
+}
+
+// Open opens a file that stands for the namespace.
+func (n *Namespace) Open() (*os.File, error) {
+	var paths []string
+	if n.Own {
+		paths = append(paths, "/proc/thread-self/ns/net")
+	}
+	for _, p := range n.Processes {
+		paths = append(paths, fmt.Sprintf("/proc/%d/ns/net", p.PID))
+	}
+	var err error = fs.ErrNotExist
+	for _, path := range append(paths, n.Names...) {
+		var f *os.File
+		if f, err = os.Open(path); err != nil {
+			continue
+		}
+		if id, e := inode(fmt.Sprintf("/proc/self/fd/%d", f.Fd())); e == nil && id == n.ID {
+			return f, nil
+		}
+		f.Close()
+	}
+	return nil, err
+}
+
+// Find is the namespace that a person means: a process's number, a container's name or the start of
+// its ID, a name of ip netns.
+func (m *Machine) Find(word string) *Namespace {
+	if pid, err := strconv.Atoi(word); err == nil {
+		if id, err := inode(fmt.Sprintf("/proc/%d/ns/net", pid)); err == nil {
+			return m.namespace(id)
+		}
+	}
+	for _, exact := range [...]bool{true, false} {
+		for _, n := range m.Namespaces {
+			for _, c := range n.Containers {
+				if exact && c.Name == word || !exact && len(word) >= 3 && strings.HasPrefix(c.ID, word) {
+					return n
+				}
+			}
+			if exact && slices.ContainsFunc(n.Names, func(p string) bool { return filepath.Base(p) == word }) {
+				return n
+			}
 		}
 	}
 	return nil

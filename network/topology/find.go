@@ -168,7 +168,7 @@ func (f *finder) mounts() {
 		path := unescape(w[4])
 		id, err := inode(path)
 		if err != nil {
-			f.machine.Unseen = append(f.machine.Unseen, fmt.Sprintf("what is bound at %s: %v", clean(path), err))
+			f.machine.Unseen = append(f.machine.Unseen, fmt.Sprintf("what is bound at %s: %v", Clean(path), err))
 			continue
 		}
 		if p := f.at(id, path); !slices.Contains(p.Names, path) {

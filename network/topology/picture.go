@@ -75,7 +75,7 @@ func Arrange(m *Machine) *Picture {
 		}
 	}
 	for _, u := range m.Unseen {
-		p.Unseen = append(p.Unseen, clean(u))
+		p.Unseen = append(p.Unseen, Clean(u))
 	}
 	return p
 }
@@ -87,8 +87,8 @@ type arranger struct {
 	published map[string][]string // an address to what leads there
 }
 
-// name is what a namespace is called.
-func (n *Namespace) name() string {
+// Title is what a namespace is called, as it is: see Clean.
+func (n *Namespace) Title() string {
 	switch {
 	case n.Own:
 		return "this network namespace"
@@ -112,15 +112,15 @@ func (n *Namespace) name() string {
 }
 
 func (a *arranger) card(n *Namespace) *Card {
-	c := &Card{Title: clean(n.name()), Sub: fmt.Sprintf("net:[%d]", n.ID)}
+	c := &Card{Title: Clean(n.Title()), Sub: fmt.Sprintf("net:[%d]", n.ID)}
 	if n.Own {
 		c.Engine = "host"
 	} else if len(n.Containers) > 0 {
 		k := n.Containers[0]
 		c.Engine = k.Engine
-		c.Sub = clean(fmt.Sprintf("%s %.12s", k.Engine, k.ID)) + " · " + c.Sub
+		c.Sub = Clean(fmt.Sprintf("%s %.12s", k.Engine, k.ID)) + " · " + c.Sub
 	}
-	line := func(format string, args ...any) { c.Lines = append(c.Lines, clean(fmt.Sprintf(format, args...))) }
+	line := func(format string, args ...any) { c.Lines = append(c.Lines, Clean(fmt.Sprintf(format, args...))) }
 	if s := n.inhabitants(); s != "" {
 		line("%s", s)
 	}
@@ -247,25 +247,46 @@ func natLine(n *rules.NAT) []string {
 	}
 	var list []string
 	for _, f := range forwards(n) {
-		list = append(list, f.from+" → "+f.to)
+		list = append(list, f.From+" → "+f.To)
 	}
 	return list
 }
 
-// A forward is a published port.
-type forward struct{ from, to string }
+// A Forward is a port, published by a rule, and where it leads.
+type Forward struct{ From, To string }
 
-func forwards(n *rules.NAT) []forward {
+// Host is the address that it leads to; "" if it is the machine itself.
+func (f Forward) Host() string {
+	i := strings.LastIndexByte(f.To, ':')
+	if i < 0 || strings.Count(f.To, ":") > 1 && f.To[max(i-1, 0)] != ']' {
+		return f.To
+	}
+	return strings.Trim(f.To[:i], "[]")
+}
+
+// Forwards are those that the namespace's rules make.
+func (n *Namespace) Forwards() (list []Forward) {
+	for _, c := range n.Rules {
+		for _, r := range c.Rules {
+			if r.NAT != nil {
+				list = append(list, forwards(r.NAT)...)
+			}
+		}
+	}
+	return list
+}
+
+func forwards(n *rules.NAT) []Forward {
 	if n.Kind != "dnat" && n.Kind != "redirect" {
 		return nil
 	}
 	if len(n.Map) == 0 {
 		from := cmp.Or(n.Destination, "*") + ":" + cmp.Or(n.Port, "*") + "/" + cmp.Or(n.Protocol, "any")
-		return []forward{{from, n.To}}
+		return []Forward{{from, n.To}}
 	}
-	list := make([]forward, 0, len(n.Map))
+	list := make([]Forward, 0, len(n.Map))
 	for _, p := range n.Map {
-		list = append(list, forward{mapKey(p.Key), strings.ReplaceAll(p.Value, " . ", ":")})
+		list = append(list, Forward{mapKey(p.Key), strings.ReplaceAll(p.Value, " . ", ":")})
 	}
 	return list
 }
@@ -288,20 +309,9 @@ func mapKey(key string) string {
 
 // publish notes which address is reached by which port.
 func (a *arranger) publish(n *Namespace) {
-	for _, c := range n.Rules {
-		for _, r := range c.Rules {
-			if r.NAT == nil {
-				continue
-			}
-			for _, f := range forwards(r.NAT) {
-				host := f.to
-				if i := strings.LastIndexByte(host, ':'); i > 0 && (strings.Count(host, ":") == 1 || host[i-1] == ']') {
-					host = strings.Trim(host[:i], "[]")
-				}
-				if host != "" && !slices.Contains(a.published[host], f.from) {
-					a.published[host] = append(a.published[host], f.from)
-				}
-			}
+	for _, f := range n.Forwards() {
+		if host := f.Host(); host != "" && !slices.Contains(a.published[host], f.From) {
+			a.published[host] = append(a.published[host], f.From)
 		}
 	}
 }
@@ -312,7 +322,7 @@ func (a *arranger) bridges(n *Namespace) (bands []Band) {
 		if b.Kind != "bridge" {
 			continue
 		}
-		band := Band{Name: clean(b.Name), Detail: a.detail(n, "bridge", b.Addresses, b.Up)}
+		band := Band{Name: Clean(b.Name), Detail: a.detail(n, "bridge", b.Addresses, b.Up)}
 		for i := range n.Links {
 			if l := &n.Links[i]; l.Master == b.Index {
 				band.Ports = append(band.Ports, a.port(n, l))
@@ -329,9 +339,9 @@ func (a *arranger) detail(n *Namespace, kind string, addresses []string, up bool
 		words = append(words, "down")
 	}
 	if !n.Own {
-		words = append(words, "in "+n.name())
+		words = append(words, "in "+n.Title())
 	}
-	return clean(strings.Join(words, " · "))
+	return Clean(strings.Join(words, " · "))
 }
 
 // cables are the bands of links that lead to other namespaces without a bridge.
@@ -344,7 +354,7 @@ func (a *arranger) cables(n *Namespace) (bands []Band) {
 		if l.Kind == "veth" && l.Master == 0 && l.Peer != nil && a.mine(n, l) {
 			p := a.port(n, l)
 			if list := global(l.Addresses); len(list) > 0 {
-				p.Outer += " " + clean(strings.Join(list, " "))
+				p.Outer += " " + Clean(strings.Join(list, " "))
 			}
 			direct.Ports = append(direct.Ports, p)
 		}
@@ -360,11 +370,11 @@ func (a *arranger) cables(n *Namespace) (bands []Band) {
 				continue
 			}
 			if on[parent.Index] == nil {
-				on[parent.Index] = &Band{Name: clean(parent.Name), Detail: a.detail(n, l.Kind+" on "+parent.Name, parent.Addresses, parent.Up)}
+				on[parent.Index] = &Band{Name: Clean(parent.Name), Detail: a.detail(n, l.Kind+" on "+parent.Name, parent.Addresses, parent.Up)}
 				order = append(order, parent.Index)
 			}
 			band := on[parent.Index]
-			band.Ports = append(band.Ports, a.end(other, l, clean(strings.TrimSpace(l.Kind+" "+l.Detail))))
+			band.Ports = append(band.Ports, a.end(other, l, Clean(strings.TrimSpace(l.Kind+" "+l.Detail))))
 		}
 	}
 	if len(direct.Ports) > 0 {
@@ -392,11 +402,11 @@ func (a *arranger) mine(n *Namespace, l *Link) bool {
 // port is a link of n that leads somewhere.
 func (a *arranger) port(n *Namespace, l *Link) Port {
 	if l.Peer == nil || l.Peer.Namespace == n.ID {
-		p := Port{Outer: clean(l.Name), Down: !l.Up, Inner: "?"}
+		p := Port{Outer: Clean(l.Name), Down: !l.Up, Inner: "?"}
 		if l.Kind != "veth" {
-			p.Inner = clean(cmp.Or(l.Kind, "hardware"))
+			p.Inner = Clean(cmp.Or(l.Kind, "hardware"))
 		} else if l.Peer != nil && n.link(l.Peer.Link) != nil {
-			p.Inner = clean(n.link(l.Peer.Link).Name)
+			p.Inner = Clean(n.link(l.Peer.Link).Name)
 		}
 		return p
 	}
@@ -405,21 +415,21 @@ func (a *arranger) port(n *Namespace, l *Link) Port {
 	if peer == nil {
 		peer = &Link{Name: "?"}
 	}
-	p := a.end(other, peer, clean(l.Name))
+	p := a.end(other, peer, Clean(l.Name))
 	p.Down = !l.Up || !peer.Up
 	return p
 }
 
 // end is a cable's end in a namespace.
 func (a *arranger) end(n *Namespace, l *Link, outer string) Port {
-	p := Port{Outer: outer, Inner: clean(l.Name), Down: !l.Up, Card: a.cards[n.ID], Again: a.placed[n.ID] && !n.Own}
+	p := Port{Outer: outer, Inner: Clean(l.Name), Down: !l.Up, Card: a.cards[n.ID], Again: a.placed[n.ID] && !n.Own}
 	a.placed[n.ID] = true
 	for _, addr := range global(l.Addresses) {
 		host, _, _ := strings.Cut(addr, "/")
 		if from := a.published[host]; len(from) > 0 {
 			addr += " ← " + strings.Join(from[:min(len(from), 3)], ", ")
 		}
-		p.Addresses = append(p.Addresses, clean(addr))
+		p.Addresses = append(p.Addresses, Clean(addr))
 	}
 	return p
 }
