@@ -294,7 +294,7 @@ func (p *probe) send(ended func() bool) (unix.Errno, bool) {
 	}
 	for deadline := time.Now().Add(limit); time.Now().Before(deadline); {
 		fds := []unix.PollFd{{Fd: int32(p.fd), Events: events}}
-		if n, err := unix.Poll(fds, 50); err != nil && !errors.Is(err, unix.EINTR) || n == 0 {
+		if n, _ := unix.Poll(fds, 50); n <= 0 { // -1: a signal
 			if ended() {
 				break
 			}
