@@ -222,7 +222,7 @@ func (t *try) lost(said []byte) {
 func (t *try) stream() {
 	if len(t.out) > 0 {
 		n, err := unix.SendmsgN(t.fd, t.out, nil, nil, unix.MSG_NOSIGNAL)
-		if err != nil && !errors.Is(err, unix.EAGAIN) {
+		if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
 			t.lost(nil)
 			return
 		}
