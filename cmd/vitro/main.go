@@ -25,11 +25,7 @@ var commands = [...]func(*app) *cobra.Command{
 	execCommand, attachCommand, logsCommand, cpCommand, diffCommand, exportCommand,
 	psCommand, inspectCommand, topCommand, statsCommand, updateCommand, renameCommand, eventsCommand, containerCommand,
 	loadCommand, importCommand, imagesCommand, rmiCommand, volumeCommand,
-	explainCommand, labCommand, burnCommand, systemCommand,
-	runCommand, createCommand, startCommand, stopCommand, killCommand, restartCommand, removeCommand, psCommand, topCommand, statsCommand, inspectCommand, updateCommand, attachCommand, logsCommand,
-	containerCommand, execCommand, waitCommand, pauseCommand, unpauseCommand, renameCommand, explainCommand, loadCommand, importCommand, imagesCommand, rmiCommand, systemCommand,
-	eventsCommand,
-	networkCommand,
+	networkCommand, explainCommand, labCommand, burnCommand, systemCommand,
 }
 
 // app is what the commands share.
