@@ -3,7 +3,9 @@
 package listing
 
 import (
+	"cmp"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,6 +47,15 @@ type Image struct {
 type Name struct {
 	Repository string // as users know it: "busybox"
 	Tag        string // "" if the name is a digest
+}
+
+// SortImages puts the newest first.
+func SortImages(list []Image) {
+	slices.SortStableFunc(list, func(a, b Image) int {
+		return cmp.Or(b.Created.Compare(a.Created), slices.CompareFunc(a.Names, b.Names, func(a, b Name) int {
+			return cmp.Or(cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.Tag, b.Tag))
+		}))
+	})
 }
 
 // MatchImages gives those of the images that pass, with those of their names

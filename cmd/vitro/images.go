@@ -3,15 +3,12 @@
 package main
 
 import (
-	"cmp"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"vitro/filter"
-	"vitro/image"
 	"vitro/listing"
 )
 
@@ -40,12 +37,12 @@ func imagesCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		imgs, err := e.Images.List()
+		all, err := e.ImageListings()
 		if err != nil {
 			return err
 		}
 		now := time.Now()
-		found, err := listing.MatchImages(listImages(imgs), set, now)
+		found, err := listing.MatchImages(all, set, now)
 		if err != nil {
 			return err
 		}
@@ -61,27 +58,4 @@ func imagesCommand(a *app) *cobra.Command {
 		return rows(&l, own, list)
 	}
 	return c
-}
-
-// listImages is what a list needs to know of images, newest first.
-func listImages(imgs []image.Image) []listing.Image {
-	var list []listing.Image
-	for _, img := range imgs {
-		it := listing.Image{
-			ID: string(img.ID), Digest: string(img.Manifest), Created: img.Created, Labels: img.Config.Labels,
-			Size: img.Size, Containers: -1, SharedSize: -1,
-		}
-		for _, ref := range img.Refs {
-			if r, err := image.ParseReference(ref); err == nil {
-				it.Names = append(it.Names, listing.Name{Repository: r.FamiliarName(), Tag: r.Tag})
-			}
-		}
-		list = append(list, it)
-	}
-	slices.SortStableFunc(list, func(a, b listing.Image) int {
-		return cmp.Or(b.Created.Compare(a.Created), slices.CompareFunc(a.Names, b.Names, func(a, b listing.Name) int {
-			return cmp.Or(cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.Tag, b.Tag))
-		}))
-	})
-	return list
 }

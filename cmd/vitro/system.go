@@ -20,5 +20,6 @@ func systemCommand(a *app) *cobra.Command {
 			return e.Sweep()
 		},
 	})
+	c.AddCommand(diskCommand(a), eventsCommand(a), infoCommand(a))
 	return c
 }
