@@ -79,6 +79,9 @@ func (e *Error) Error() string { return fmt.Sprintf("filter %q: %s", e.Filter, e
 // Hint names what could be said.
 func (e *Error) Hint() string { return "the keys are " + strings.Join(e.Keys, ", ") }
 
+// ExitCode is that of Docker's client.
+func (e *Error) ExitCode() int { return 1 }
+
 // Bad is the error about a value of a key.
 func (s Set) Bad(key, value, reason string) error { return &Error{key + "=" + value, reason, s.keys} }
 

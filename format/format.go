@@ -69,6 +69,8 @@ type Error struct {
 	Text   string // the template
 	Err    error
 	Fields string // what could be said instead
+
+	code int
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("template parsing error: %v", e.Err) }
@@ -76,6 +78,10 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Hint names the fields that there are.
 func (e *Error) Hint() string { return e.Fields }
+
+// ExitCode is that of Docker's client: 1, and 64 for a single object's
+// template that can't be parsed.
+func (e *Error) ExitCode() int { return max(1, e.code) }
 
 // Uses says whether the template may look at a field of its row: what is dear
 // to find out is found out only then. As in Docker the word json asks for

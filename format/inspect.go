@@ -20,7 +20,7 @@ func ParseTemplate(text string) (*Template, error) {
 	}
 	tmpl, err := newTemplate(text)
 	if err != nil {
-		return nil, &Error{Text: text, Err: err}
+		return nil, &Error{Text: text, Err: err, code: 64}
 	}
 	return &Template{tmpl}, nil
 }
@@ -55,6 +55,7 @@ type failure struct{ err error }
 
 func (e *failure) Error() string { return "template parsing error: " + e.err.Error() }
 func (e *failure) Unwrap() error { return e.err }
+func (e *failure) ExitCode() int { return 1 }
 func (e *failure) Hint() string  { return "--format '{{json .}}' shows all that there is" }
 
 // generic is a value as who decodes its JSON without knowing its type has it.

@@ -75,6 +75,19 @@ func (s *Store) List() ([]Image, error) {
 	return images, nil
 }
 
+// Names are those of all images, as users know them; none if the store can't be read.
+func (s *Store) Names() []string {
+	idx, _ := s.index()
+	var names []string
+	for _, d := range idx.Manifests {
+		if r, err := ParseReference(nameOf(d)); err == nil {
+			names = append(names, r.Familiar())
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // Complete unpacks the layers of img that aren't: after another program, such as skopeo, added the image to the layout.
 func (s *Store) Complete(ctx context.Context, img Image) (err error) {
 	t, err := s.Begin()

@@ -28,7 +28,7 @@ var commands = [...]func(*app) *cobra.Command{
 	networkCommand, explainCommand, labCommand, burnCommand, systemCommand,
 	runCommand, createCommand, startCommand, stopCommand, killCommand, restartCommand, removeCommand, psCommand, topCommand, statsCommand, inspectCommand, updateCommand, attachCommand, logsCommand,
 	containerCommand, execCommand, waitCommand, pauseCommand, unpauseCommand, renameCommand, explainCommand, loadCommand, importCommand, imagesCommand, rmiCommand, systemCommand,
-	eventsCommand, infoCommand, versionCommand,
+	eventsCommand, infoCommand, versionCommand, completionCommand,
 }
 
 // app is what the commands share.
@@ -90,5 +90,7 @@ func (a *app) command() *cobra.Command {
 	for _, mk := range commands {
 		c.AddCommand(mk(a))
 	}
+	group(c)
+	a.complete(c)
 	return c
 }
