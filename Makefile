@@ -25,6 +25,12 @@ help: ## this list
 build: ## the two programs, static, in bin/
 	$(GOBUILD) -o bin/ ./cmd/...
 
+.PHONY: man
+man: ## the manual pages, of what the programs' help says, in bin/man/
+	@rm -rf bin/man; mkdir -p bin/man
+	@$(GO) test ./cmd/vitro ./cmd/vitro-oci -count=1 -run '^TestManPages?$$' -man $(CURDIR)/bin/man \
+	  -date $$(git log -1 --format=%cs 2>/dev/null || date +%F)
+
 .PHONY: setup
 setup: ## install what tests and bench need (Debian, Ubuntu; as root or with sudo)
 	@test/setup demo test bench
@@ -92,8 +98,14 @@ cross: ## build and vet for arm64
 	GOARCH=arm64 $(GO) vet ./...
 
 .PHONY: install
-install: build ## into PREFIX (/usr/local)
+install: build man ## into PREFIX (/usr/local)
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin bin/vitro bin/vitro-oci
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 bin/man/*.1
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 bin/man/*.8
+	mkdir -p $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	bin/vitro completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/vitro
+	bin/vitro completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_vitro
+	bin/vitro completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/vitro.fish
 
 .PHONY: clean
 clean: ## remove what make made
