@@ -18,8 +18,15 @@ import (
 )
 
 func TestWhatIsWrittenIsRead(t *testing.T) {
-	l := Log{Dir: t.TempDir()}
-	if err := l.Read(func(Event) error { return errors.New("there is one") }); err != nil {
+	l := Log{Dir: filepath.Join(t.TempDir(), "none yet")}
+	none := func(Event) error { return errors.New("there is one") }
+	if err := l.Read(none); err != nil {
+		t.Error("no folder:", err)
+	}
+	if err := os.Mkdir(l.Dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Read(none); err != nil {
 		t.Error("an empty log:", err)
 	}
 	want := Event{

@@ -129,6 +129,9 @@ func (r *reader) open() (lost bool, err error) {
 			return lost, err
 		}
 		list, err := r.log.numbers()
+		if errors.Is(err, fs.ErrNotExist) { // nor is the folder
+			err = nil
+		}
 		newest := 1 // that of f, if f hasn't been renamed since
 		if len(list) > 0 {
 			newest = list[len(list)-1] + 1
