@@ -24,11 +24,9 @@ var commands = [...]func(*app) *cobra.Command{
 	runCommand, createCommand, startCommand, stopCommand, restartCommand, killCommand, removeCommand, pauseCommand, unpauseCommand, waitCommand,
 	execCommand, attachCommand, logsCommand, cpCommand, diffCommand, exportCommand,
 	psCommand, inspectCommand, topCommand, statsCommand, updateCommand, renameCommand, eventsCommand, containerCommand,
-	loadCommand, importCommand, imagesCommand, rmiCommand, volumeCommand,
-	networkCommand, explainCommand, labCommand, burnCommand, systemCommand,
-	runCommand, createCommand, startCommand, stopCommand, killCommand, restartCommand, removeCommand, psCommand, topCommand, statsCommand, inspectCommand, updateCommand, attachCommand, logsCommand,
-	containerCommand, execCommand, waitCommand, pauseCommand, unpauseCommand, renameCommand, explainCommand, loadCommand, importCommand, imagesCommand, rmiCommand, systemCommand,
-	eventsCommand, infoCommand, versionCommand, completionCommand,
+	loadCommand, importCommand, imagesCommand, rmiCommand, volumeCommand, networkCommand,
+	explainCommand, labCommand, burnCommand,
+	systemCommand, infoCommand, versionCommand,
 }
 
 // app is what the commands share.
