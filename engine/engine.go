@@ -91,25 +91,6 @@ func defaultDir() (string, error) {
 	return filepath.Join(home, ".local/share/vitro"), nil
 }
 
-// Sweep takes back what was left by processes that were killed: containers
-// that were still being made, and those that have ended with nobody beside
-// them. Those that run are given a new process beside them.
-func (e *Engine) Sweep() error {
-	err := e.Containers.Sweep()
-	ids, e2 := e.Containers.IDs()
-	err = errors.Join(err, e2)
-	for _, id := range ids {
-		c, e3 := e.Containers.Look(id)
-		if e3 == nil {
-			_, e3 = e.mend(c)
-		}
-		if e3 != nil && !errors.Is(e3, container.ErrNotFound) {
-			err = errors.Join(err, fmt.Errorf("look after container %s: %w", id, e3))
-		}
-	}
-	return err
-}
-
 // Image finds an image; "busybox" is made of the host's if there is none.
 func (e *Engine) Image(ctx context.Context, name string) (image.Image, error) {
 	img, err := e.Images.Get(name)
