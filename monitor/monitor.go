@@ -11,10 +11,8 @@ import (
 	"io"
 	"maps"
 	"os"
-	"os/signal"
 	"runtime"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -48,7 +46,6 @@ func (j *Job) Run() (Exit, error) {
 		defer runtime.UnlockOSThread()
 	}
 
-	signals, heard := listen()
 	o := j.Options
 	o.Handles = maps.Clone(o.Handles)
 	if o.Handles == nil {
@@ -57,9 +54,8 @@ func (j *Job) Run() (Exit, error) {
 	maps.Copy(o.Handles, j.Streams.handles)
 	meanwhile := o.Meanwhile
 	o.Meanwhile = func(pid int) error {
-		<-heard
-		if meanwhile == nil {
-			return nil
+		if err := listen(); err != nil || meanwhile == nil {
+			return err
 		}
 		return meanwhile(pid)
 	}
@@ -72,11 +68,8 @@ func (j *Job) Run() (Exit, error) {
 	if j.Started != nil {
 		j.Started(child)
 	}
-	done, deaf := make(chan struct{}), make(chan struct{})
-	go func() { forward(signals, done, child); close(deaf) }()
+	await(child)
 	ws, _, err := child.Wait()
-	close(done)
-	<-deaf
 	if child.Pidfd >= 0 {
 		unix.Close(child.Pidfd)
 	}
@@ -93,39 +86,6 @@ func (j *Job) Run() (Exit, error) {
 		e.OOM = n > 0
 	}
 	return e, nil
-}
-
-// listen has the signals that are sent to us sent to a channel: the usual ones
-// when heard is closed, which is beside the start, the others a moment later,
-// since the Go runtime takes some 20 µs for each of the 64. A usual one that
-// comes before ends this process, and with it a container in the making.
-func listen() (signals <-chan os.Signal, heard <-chan struct{}) {
-	c, done := make(chan os.Signal, 64), make(chan struct{})
-	go func() {
-		signal.Notify(c, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGWINCH, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
-		close(done)
-	}()
-	time.AfterFunc(20*time.Millisecond, func() { signal.Notify(c) })
-	return c, done
-}
-
-// forward passes signals on to the container's first process. What the Go
-// runtime and the kernel send for their own purposes stays here.
-func forward(signals <-chan os.Signal, done <-chan struct{}, child *run.Child) {
-	for {
-		select {
-		case <-done:
-			return
-		case s := <-signals:
-			switch sig := s.(unix.Signal); sig {
-			case unix.SIGCHLD, unix.SIGURG, unix.SIGPIPE, unix.SIGTTIN, unix.SIGTTOU:
-			case unix.SIGWINCH:
-				resize(child.Console)
-			default:
-				_ = child.Signal(sig)
-			}
-		}
-	}
 }
 
 // Streams are a container's standard streams, between it and ours.
