@@ -60,6 +60,8 @@ type invocation struct {
 }
 
 func main() {
+	widen()
+	unset()
 	if filepath.Base(os.Args[0]) == initName {
 		os.Exit(initMain(os.Args[1:]))
 	}
