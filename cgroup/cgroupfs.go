@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"vitro/internal/smallfile"
 )
 
 // Kernel is the FS of the machine that the program runs on.
@@ -30,11 +32,11 @@ func exists(path string) bool {
 
 // openFile opens a file of a cgroup for the readers below. The folder's name
 // comes from a state file, so what it leads to is checked to be a cgroup.
-func openFile(dir, file string, flags int) (int, error) {
-	name := dir + "/" + file
-	fd, err := unix.Open(name, flags|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+func openFile(dir, name string, flags int) (int, error) {
+	path := dir + "/" + name
+	fd, err := unix.Open(path, flags|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return -1, &fs.PathError{Op: "open", Path: name, Err: err}
+		return -1, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	var st unix.Statfs_t
 	err = unix.Fstatfs(fd, &st)
@@ -43,42 +45,37 @@ func openFile(dir, file string, flags int) (int, error) {
 	}
 	if err != nil {
 		unix.Close(fd)
-		return -1, &fs.PathError{Op: "open", Path: name, Err: err}
+		return -1, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	return fd, nil
 }
 
 // get reads a file of a cgroup.
-func get(dir, file string) (string, error) {
-	fd, err := openFile(dir, file, unix.O_RDONLY)
+func get(dir, name string) (string, error) {
+	fd, err := openFile(dir, name, unix.O_RDONLY)
 	if err != nil {
 		return "", err
 	}
 	defer unix.Close(fd)
-	return readAll(fd, dir+"/"+file)
+	return readAll(fd, dir+"/"+name)
 }
 
 // put writes a value to a file of a cgroup, in one write(2).
-func put(dir, file, value string) error {
-	fd, err := openFile(dir, file, unix.O_WRONLY)
+func put(dir, name, value string) error {
+	fd, err := openFile(dir, name, unix.O_WRONLY)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
 	if _, err := unix.Write(fd, []byte(value)); err != nil {
-		return &fs.PathError{Op: "write " + value + " to", Path: dir + "/" + file, Err: err}
+		return &fs.PathError{Op: "write " + value + " to", Path: dir + "/" + name, Err: err}
 	}
 	return nil
 }
 
-// readFile is os.ReadFile without what makes it slow for small files.
 func readFile(path string) (string, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return "", &fs.PathError{Op: "open", Path: path, Err: err}
-	}
-	defer unix.Close(fd)
-	return readAll(fd, path)
+	data, err := smallfile.Read(path)
+	return string(data), err
 }
 
 func readAll(fd int, path string) (string, error) {

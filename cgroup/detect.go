@@ -67,7 +67,7 @@ func usualPlaces(own []membership) (found []Hierarchy, all bool) {
 	for _, m := range own {
 		h := Hierarchy{V2: m.v2, Controllers: m.controllers, Own: m.path}
 		h.Mount = place(m)
-		if h.Mount == "" || !exists(h.dir(m.path)) {
+		if h.Mount == "" || m.path != "/" && !exists(h.dir(m.path)) {
 			// the kernel lists version 2 even if nobody has mounted it
 			all = all && m.v2 && h.Mount == ""
 			continue

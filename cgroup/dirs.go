@@ -72,14 +72,14 @@ func (d Dirs) tracker() (Dir, bool) {
 // then, so that processes that fork in between make it leave out others
 // (pidlist_array_load): it is asked until two answers agree. Where processes
 // never stop to fork that may not come, and the tenth is taken; Freeze first,
-// where none may be missed.
+// where none may be missed. Where there is none nobody forks, so that is true at once.
 func (d Dirs) Procs() ([]int, error) {
 	c, ok := d.tracker()
 	if !ok {
 		return nil, ErrNoController
 	}
 	pids, err := procsBelow(c.Path)
-	for i := 1; i < 10 && err == nil && !c.V2; i++ {
+	for i := 1; i < 10 && err == nil && len(pids) > 0 && !c.V2; i++ {
 		last := pids
 		pids, err = procsBelow(c.Path)
 		if slices.Equal(pids, last) {
@@ -131,6 +131,13 @@ func gone(err error) bool { return errors.Is(err, unix.ENOENT) || errors.Is(err,
 // below lists a cgroup and those below it, the deepest first. What vanishes
 // meanwhile is left out.
 func below(dir string) []string {
+	var st unix.Stat_t
+	if unix.Stat(dir, &st) != nil {
+		return nil
+	}
+	if st.Nlink == 2 { // a folder has a link for each folder in it (kernfs_refresh_inode)
+		return []string{dir}
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil

@@ -38,6 +38,7 @@ import (
 
 	"vitro/cgroup"
 	"vitro/host"
+	"vitro/internal/smallfile"
 	"vitro/plan"
 	"vitro/plan/run"
 )
@@ -130,7 +131,7 @@ func (s *Store) create(id string) (*Container, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make container %q: %w", id, err)
 	}
-	lock, err := os.OpenFile(tmp+"/lock", os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	lock, err := smallfile.Open(tmp+"/lock", unix.O_CREAT|unix.O_EXCL|unix.O_RDWR, 0o600)
 	if err == nil {
 		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX)
 	}
@@ -194,7 +195,7 @@ func (s *Store) Lock(id string) (*Container, error) {
 		return nil, err
 	}
 	dir := filepath.Join(s.Root, id)
-	lock, err := os.OpenFile(dir+"/lock", os.O_RDWR, 0)
+	lock, err := smallfile.Open(dir+"/lock", unix.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("find container %q: %w", id, ErrNotFound)
 	}
@@ -282,12 +283,21 @@ func (s *Store) clean(dir string) error {
 	if err := s.undo(dir); err != nil {
 		return err
 	}
-	remove := s.RemoveAll
-	if remove == nil {
-		remove = os.RemoveAll
+	if s.RemoveAll != nil {
+		return s.RemoveAll(dir)
 	}
-	return remove(dir)
+	for _, name := range files {
+		_ = unix.Unlink(dir + "/" + name)
+	}
+	if unix.Rmdir(dir) == nil {
+		return nil
+	}
+	return os.RemoveAll(dir)
 }
+
+// files are what mostly is in a container's folder: when it is removed nothing
+// needs to be looked for then. The lock goes last.
+var files = [...]string{"config.json", "state", "lock"}
 
 // Sweep removes the containers whose makers died over the making, and all that
 // was done for them. It costs a look into each container's folder.
@@ -309,7 +319,7 @@ func (s *Store) Sweep() error {
 }
 
 func (s *Store) sweep(dir string) error {
-	lock, err := os.OpenFile(dir+"/lock", os.O_RDWR, 0)
+	lock, err := smallfile.Open(dir+"/lock", unix.O_RDWR, 0)
 	making := strings.HasPrefix(filepath.Base(dir), newPrefix) // its maker may not have locked it yet
 	if errors.Is(err, fs.ErrNotExist) || err == nil && making {
 		lock.Close()

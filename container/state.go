@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vitro/cgroup"
+	"vitro/internal/smallfile"
 )
 
 // A State is what has to be known about a container by a process that did not
@@ -157,17 +158,17 @@ func (c *Container) Save(s *State) (err error) {
 		return fmt.Errorf("write container's state: %w", err)
 	}
 	s.Boot = bootID()
-	if err := os.WriteFile(c.Path(".state"), s.append(nil), 0o600); err != nil {
+	if err := smallfile.Write(c.Path(".state"), s.append(nil), 0o600); err != nil {
 		return fmt.Errorf("write container's state: %w", err)
 	}
-	if err := os.Rename(c.Path(".state"), c.Path("state")); err != nil {
+	if err := unix.Rename(c.Path(".state"), c.Path("state")); err != nil {
 		return fmt.Errorf("write container's state: %w", err)
 	}
 	return nil
 }
 
 func loadState(dir string) (*State, error) {
-	data, err := os.ReadFile(dir + "/state")
+	data, err := smallfile.Read(dir + "/state")
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +205,7 @@ func (s *State) Open() (pidfd int, err error) {
 // procStat reads of a process its state's letter and when it began, in clock
 // ticks since boot (proc_pid_stat(5), fields 3 and 22).
 func procStat(pid int) (letter byte, start uint64, err error) {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	data, err := smallfile.Read("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return 0, 0, err
 	}
@@ -222,7 +223,7 @@ func startTime(pid int) (uint64, error) {
 }
 
 func bootID() string {
-	data, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	data, _ := smallfile.Read("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(data))
 }
 

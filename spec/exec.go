@@ -15,6 +15,7 @@ import (
 	"vitro/cgroup"
 	"vitro/hook"
 	"vitro/host"
+	"vitro/internal/smallfile"
 	"vitro/plan"
 )
 
@@ -66,7 +67,7 @@ func ReadInside(pid int, dirs cgroup.Dirs) (*Inside, error) {
 		if !d.V2 {
 			continue
 		}
-		if data, err := os.ReadFile(d.Path + "/cgroup.subtree_control"); err == nil && len(strings.TrimSpace(string(data))) > 0 {
+		if data, err := smallfile.Read(d.Path + "/cgroup.subtree_control"); err == nil && len(strings.TrimSpace(string(data))) > 0 {
 			in.Full, in.Leaf = d.Path, leafOf(pid, d.Path)
 		}
 	}
@@ -75,7 +76,7 @@ func ReadInside(pid int, dirs cgroup.Dirs) (*Inside, error) {
 
 // leafOf is the cgroup of version 2 that a process is in, at or below dir.
 func leafOf(pid int, dir string) string {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	data, err := smallfile.Read(fmt.Sprintf("/proc/%d/cgroup", pid))
 	if err != nil {
 		return dir
 	}
@@ -94,8 +95,8 @@ func leafOf(pid int, dir string) string {
 	return dir
 }
 
-func groupsFixed(file string) bool {
-	data, err := os.ReadFile(file)
+func groupsFixed(path string) bool {
+	data, err := smallfile.Read(path)
 	return err == nil && strings.TrimSpace(string(data)) == "deny"
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"vitro/cgroup"
 	"vitro/host"
+	"vitro/internal/smallfile"
 	"vitro/plan"
 )
 
@@ -73,7 +74,7 @@ func ReadFacts(s *specs.Spec, bundle string) (*Facts, error) {
 	var err error
 	f.InUserNS = InUserNS()
 	if f.InUserNS {
-		deny, _ := os.ReadFile("/proc/self/setgroups")
+		deny, _ := smallfile.Read("/proc/self/setgroups")
 		f.SetgroupsOff = strings.TrimSpace(string(deny)) == "deny"
 	}
 	if f.Cgroups, err = cgroup.Detect(); err != nil {
@@ -99,7 +100,7 @@ func ReadFacts(s *specs.Spec, bundle string) (*Facts, error) {
 
 // InUserNS reports whether we are in a user namespace that is not the machine's first.
 func InUserNS() bool {
-	m, err := os.ReadFile("/proc/self/uid_map")
+	m, err := smallfile.Read("/proc/self/uid_map")
 	return err == nil && strings.Join(strings.Fields(string(m)), " ") != "0 0 4294967295"
 }
 

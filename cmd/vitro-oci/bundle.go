@@ -14,6 +14,7 @@ import (
 
 	"vitro/container"
 	"vitro/internal/ocijson"
+	"vitro/internal/smallfile"
 	"vitro/plan"
 	"vitro/spec"
 )
@@ -34,8 +35,8 @@ func (inv *invocation) openBundle() (*bundle, error) {
 	return readBundle(dir, filepath.Join(dir, "config.json"))
 }
 
-func readBundle(dir, file string) (*bundle, error) {
-	data, err := os.ReadFile(file)
+func readBundle(dir, path string) (*bundle, error) {
+	data, err := smallfile.Read(path)
 	if err != nil {
 		return nil, fmt.Errorf("read bundle: %w", err)
 	}
@@ -111,14 +112,14 @@ func (inv *invocation) compile(c *container.Container, b *bundle, r *spec.Reques
 
 // writePID writes a --pid-file, whole or not at all.
 func (inv *invocation) writePID(pid int) error {
-	file := inv.get("pid-file")
-	if file == "" {
+	path := inv.get("pid-file")
+	if path == "" {
 		return nil
 	}
-	tmp := filepath.Join(filepath.Dir(file), "."+filepath.Base(file))
-	err := os.WriteFile(tmp, []byte(strconv.Itoa(pid)), 0o644)
+	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path))
+	err := smallfile.Write(tmp, []byte(strconv.Itoa(pid)), 0o644)
 	if err == nil {
-		err = os.Rename(tmp, file)
+		err = unix.Rename(tmp, path)
 	}
 	if err != nil {
 		return fmt.Errorf("write PID file: %w", err)

@@ -4,10 +4,12 @@ package main
 
 import (
 	"errors"
-	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"vitro/container"
+	"vitro/internal/smallfile"
 	"vitro/monitor"
 	"vitro/plan/run"
 	"vitro/spec"
@@ -16,7 +18,7 @@ import (
 // createContainer makes a container whose first process waits to be started.
 func createContainer(inv *invocation) (int, error) {
 	return inv.make(func(c *container.Container, b *bundle) (int, error) {
-		page, err := os.OpenFile(c.Path("page"), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+		page, err := smallfile.Open(c.Path("page"), unix.O_CREAT|unix.O_EXCL|unix.O_RDWR, 0o600)
 		if err != nil {
 			return 1, err
 		}
@@ -54,7 +56,7 @@ func (inv *invocation) make(begin func(*container.Container, *bundle) (int, erro
 		return 1, err
 	}
 	if err = c.Begin(); err == nil {
-		err = os.WriteFile(c.Path("config.json"), b.data, 0o600)
+		err = smallfile.Write(c.Path("config.json"), b.data, 0o600)
 	}
 	if err == nil {
 		var code int

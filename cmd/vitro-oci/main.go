@@ -18,6 +18,7 @@ import (
 
 	"vitro/checkpoint"
 	"vitro/container"
+	"vitro/internal/smallfile"
 	"vitro/plan"
 )
 
@@ -243,7 +244,7 @@ func (inv *invocation) rootless() bool {
 	if os.Getenv("USER") == "root" {
 		return false
 	}
-	ids, err := os.ReadFile("/proc/self/uid_map")
+	ids, err := smallfile.Read("/proc/self/uid_map")
 	return err == nil && strings.Join(strings.Fields(string(ids)), " ") != "0 0 4294967295"
 }
 

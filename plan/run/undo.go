@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vitro/internal/smallfile"
 	"vitro/plan"
 )
 
@@ -31,7 +32,7 @@ type UndoList struct {
 
 // CreateUndo makes an empty undo list. The file must not be there.
 func CreateUndo(path string) (*UndoList, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	f, err := smallfile.Open(path, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +66,7 @@ func (u *UndoList) drop(mark int) {
 // done; the list then stays for the next try, and the errors are returned.
 // A list that isn't there has been undone.
 func Undo(path string, makers ...func(verb string) plan.Host) error {
-	data, err := os.ReadFile(path)
+	data, err := smallfile.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
