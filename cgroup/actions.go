@@ -68,6 +68,9 @@ func (a *Remove) Shell(s *plan.Script) {
 	s.Run("find %s -depth -type d -exec rmdir {} +", plan.Quote(a.Path))
 }
 func (a *Remove) Undo() plan.Host { return nil }
+func (a *Remove) Texts() []plan.Text {
+	return []plan.Text{{Name: "path", Value: &a.Path}, {Name: "below", Value: &a.Below}}
+}
 func (a *Remove) Do(e *plan.Env) error {
 	// most have none, and then this is the only call
 	if err := unix.Rmdir(a.Path); err != nil && err != unix.ENOENT {

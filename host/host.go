@@ -156,6 +156,7 @@ func (a *Remove) Verb() string         { return "remove" }
 func (a *Remove) Line() string         { return "rm -r " + a.Path }
 func (a *Remove) Shell(s *plan.Script) { s.Run("remove %s", plan.Quote(a.Path)) }
 func (a *Remove) Undo() plan.Host      { return nil }
+func (a *Remove) Texts() []plan.Text   { return []plan.Text{{Name: "path", Value: &a.Path}} }
 func (a *Remove) Do(*plan.Env) error   { return os.RemoveAll(a.Path) }
 
 // Write writes a value to a file of the kernel, in one write(2) as these want

@@ -68,6 +68,17 @@ type Host interface {
 	Undo() Host
 }
 
+// Texts is an action whose values are some texts and nothing else.
+type Texts interface {
+	Texts() []Text
+}
+
+// A Text is a value of an action: its name in JSON, and where it is.
+type Text struct {
+	Name  string
+	Value *string
+}
+
 // A Child action is done by the child.
 type Child interface {
 	Action

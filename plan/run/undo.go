@@ -4,7 +4,6 @@ package run
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -44,11 +43,10 @@ func (u *UndoList) Close() error { return u.file.Close() }
 
 // add writes an inverse and returns a mark for drop.
 func (u *UndoList) add(a plan.Host) (mark int, err error) {
-	values, err := json.Marshal(a)
+	line, err := appendValues([]byte(a.Verb()+" "), a)
 	if err != nil {
 		return 0, err
 	}
-	line := append([]byte(a.Verb()+" "), values...)
 	n, err := u.file.Write(append(line, '\n'))
 	mark = u.size + 1
 	u.size += n
@@ -101,7 +99,7 @@ func parseUndo(line []byte, makers []func(string) plan.Host) (plan.Host, error) 
 	}
 	for _, mk := range makers {
 		if a := mk(string(verb)); a != nil {
-			return a, json.Unmarshal(values, a)
+			return a, parseValues(values, a)
 		}
 	}
 	return nil, fmt.Errorf("unknown verb %q", verb)
