@@ -7,7 +7,7 @@
 // behind it lie argv, a nil, the environment, a nil, and the auxiliary vector.
 TEXT ·entry(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
 	MOVQ $runtime·text(SB), DI
-	MOVQ $runtime·epclntab(SB), SI
+	MOVQ $runtime·erodata(SB), SI
 	MOVQ $22, DX                 // MADV_POPULATE_READ
 	CALL populate<>(SB)
 	MOVQ $runtime·noptrdata(SB), DI

@@ -7,7 +7,7 @@
 // behind it lie argv, a nil, the environment, a nil, and the auxiliary vector.
 TEXT ·entry(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
 	MOVD $runtime·text(SB), R0
-	MOVD $runtime·epclntab(SB), R1
+	MOVD $runtime·erodata(SB), R1
 	MOVD $22, R2                 // MADV_POPULATE_READ
 	BL   populate<>(SB)
 	MOVD $runtime·noptrdata(SB), R0
