@@ -227,6 +227,21 @@ func flock(f *os.File) error {
 	}
 }
 
+// SweepNew removes what is left of containers whose makers died before they
+// had a name: those are found by no other command.
+func (s *Store) SweepNew() error {
+	entries, err := os.ReadDir(s.Root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), newPrefix) {
+			err = errors.Join(err, s.sweep(filepath.Join(s.Root, e.Name())))
+		}
+	}
+	return err
+}
+
 // All are the containers that there are, by their IDs.
 func (s *Store) All() ([]*Container, error) {
 	entries, err := os.ReadDir(s.Root)

@@ -173,6 +173,30 @@ func TestSweep(t *testing.T) {
 	}
 }
 
+// TestSweepNew takes what is older than a making, and nothing that has a name.
+func TestSweepNew(t *testing.T) {
+	s := newStore(t)
+	if err := s.SweepNew(); err != nil {
+		t.Errorf("without a folder: %v", err)
+	}
+	dead := create(t, s, "dead")
+	dead.die()
+	for name, age := range map[string]time.Duration{".new-young": 0, ".new-old": time.Minute} {
+		dir := filepath.Join(s.Root, name)
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(dir+"/lock", nil, 0o600), os.Chtimes(dir, time.Time{}, time.Now().Add(-age))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.SweepNew(); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"dead": true, ".new-young": true, ".new-old": false} {
+		if got := exists(filepath.Join(s.Root, name)); got != want {
+			t.Errorf("%s is there: %t; want %t", name, got, want)
+		}
+	}
+}
+
 // TestSweepLooksAgain: the lock that was free may be that of a container that
 // has been removed, and the folder a new one's.
 func TestSweepLooksAgain(t *testing.T) {

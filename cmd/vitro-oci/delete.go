@@ -18,8 +18,11 @@ const killSignal = unix.SIGKILL
 // state it is in, and without complaint if there is none.
 func deleteContainer(inv *invocation) (int, error) {
 	c, err := inv.lock()
-	if errors.Is(err, container.ErrNotFound) && inv.has("force") {
-		return 0, nil
+	if errors.Is(err, container.ErrNotFound) {
+		inv.sweepNew() // its maker may have been killed
+		if inv.has("force") {
+			return 0, nil
+		}
 	}
 	if err != nil {
 		return 1, err
@@ -37,6 +40,13 @@ func deleteContainer(inv *invocation) (int, error) {
 		}
 	}
 	return 0, inv.remove(c, b)
+}
+
+// sweepNew removes what nobody knows by a name.
+func (inv *invocation) sweepNew() {
+	if err := inv.store().SweepNew(); err != nil {
+		inv.warn("clean up after a container that was killed in the making: %v", err)
+	}
 }
 
 // remove ends what is left of a container, takes it back, and calls the hooks

@@ -108,6 +108,7 @@ func listContainers(inv *invocation) (int, error) {
 	if err != nil {
 		return 1, err
 	}
+	inv.sweepNew()
 	switch f := inv.get("format"); {
 	case inv.has("quiet"):
 		for _, c := range all {
