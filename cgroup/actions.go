@@ -55,7 +55,7 @@ func (a *Make) Do(e *plan.Env) error {
 
 // Remove removes a cgroup with those that the container has made below it, and
 // then its empty parents below the folder Below. It ends no process: if there
-// are any, the cgroup is busy, and after two seconds that is an error.
+// are any, the cgroup is busy, and after two seconds that is an error that names one.
 type Remove struct {
 	Path  string `json:"path"`
 	Below string `json:"below"`
@@ -76,11 +76,25 @@ func (a *Remove) Do(e *plan.Env) error {
 	if err := unix.Rmdir(a.Path); err != nil && err != unix.ENOENT {
 		for _, dir := range below(a.Path) {
 			if err := (&host.Rmdir{Path: dir}).Do(e); err != nil {
-				return err
+				return busy(dir, err)
 			}
 		}
 	}
 	return a.rmdir().Do(e)
+}
+
+// busy says who keeps a cgroup from being removed, if it is a process.
+func busy(dir string, err error) error {
+	pids, _ := procs(dir)
+	if err != unix.EBUSY || len(pids) == 0 {
+		return err
+	}
+	name, _ := readFile("/proc/" + strconv.Itoa(pids[0]) + "/comm")
+	err = fmt.Errorf("%w: process %d (%s) is in %s", err, pids[0], strings.TrimSpace(name), dir)
+	if n := len(pids) - 1; n > 0 {
+		err = fmt.Errorf("%w, and %d more", err, n)
+	}
+	return err
 }
 
 // Enter moves the container's first process into a cgroup. The child moves

@@ -297,9 +297,14 @@ func TestKernelInUse(t *testing.T) {
 	if err := again.Before[0].Action.(*Make).Do(&plan.Env{}); err != nil {
 		t.Errorf("take over an empty cgroup: %v", err)
 	}
-	c.started()
+	cmd, _ := c.started()
 	if err := again.Before[0].Action.(*Make).Do(&plan.Env{}); !errors.Is(err, ErrInUse) {
 		t.Errorf("take over a cgroup with a process: %v, want ErrInUse", err)
+	}
+	begun := time.Now()
+	err = again.Before[0].Action.(*Make).Undo().Do(&plan.Env{})
+	if who := fmt.Sprintf("process %d (", cmd.Process.Pid); !errors.Is(err, unix.EBUSY) || !strings.Contains(err.Error(), who) || time.Since(begun) > 8*time.Second {
+		t.Errorf("remove a cgroup with a process, after %v: %v; want EBUSY soon, and %q", time.Since(begun), err, who)
 	}
 	if _, err := l.Setup(path, resources(t, `{"pids":{"limit":100}}`), opt); !errors.Is(err, ErrInUse) {
 		t.Errorf("plan to take over a cgroup with a process: %v, want ErrInUse", err)
