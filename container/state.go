@@ -209,9 +209,17 @@ func procStat(pid int) (letter byte, start uint64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
+	if letter, start, err = parseStat(data); err != nil {
+		err = fmt.Errorf("read start time of process %d: %w", pid, err)
+	}
+	return letter, start, err
+}
+
+// parseStat counts fields from behind the name, which may have any letters in it.
+func parseStat(data []byte) (letter byte, start uint64, err error) {
 	f := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:])
 	if len(f) < 20 {
-		return 0, 0, fmt.Errorf("read start time of process %d: %d fields", pid, len(f))
+		return 0, 0, fmt.Errorf("%d fields", len(f))
 	}
 	start, err = strconv.ParseUint(string(f[19]), 10, 64)
 	return f[0][0], start, err

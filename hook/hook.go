@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -189,11 +190,23 @@ func innermost(pid int) int {
 	if err != nil {
 		return pid
 	}
-	for line := range strings.Lines(string(data)) {
-		if v, ok := strings.CutPrefix(line, "NSpid:"); ok {
-			f := strings.Fields(v)
-			fmt.Sscan(f[len(f)-1], &pid)
-		}
+	if n := lastNSpid(string(data)); n > 0 {
+		return n
 	}
 	return pid
+}
+
+// lastNSpid reads the last number of the line NSpid in the text of
+// /proc/PID/status (proc_pid_status(5)); 0 if there is none.
+func lastNSpid(status string) int {
+	for line := range strings.Lines(status) {
+		v, ok := strings.CutPrefix(line, "NSpid:")
+		if f := strings.Fields(v); ok && len(f) > 0 {
+			n, err := strconv.Atoi(f[len(f)-1])
+			if err == nil && n > 0 {
+				return n
+			}
+		}
+	}
+	return 0
 }

@@ -80,7 +80,12 @@ func leafOf(pid int, dir string) string {
 	if err != nil {
 		return dir
 	}
-	for line := range strings.Lines(string(data)) {
+	return memberIn(string(data), dir)
+}
+
+// memberIn finds a process's cgroup below dir in the text of /proc/PID/cgroup (cgroups(7)).
+func memberIn(text, dir string) string {
+	for line := range strings.Lines(text) {
 		p, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
 		if !ok {
 			continue

@@ -54,11 +54,13 @@ func (f *Facts) readModules(p *specs.Process, l *specs.Linux) {
 
 // mountOf is where a file system of a type is mounted; empty if it isn't.
 func mountOf(fstype string) string {
-	data, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		return ""
-	}
-	for line := range strings.Lines(string(data)) {
+	data, _ := os.ReadFile("/proc/self/mounts")
+	return mountIn(string(data), fstype)
+}
+
+// mountIn finds it in the text of /proc/PID/mounts (proc_pid_mounts(5)).
+func mountIn(mounts, fstype string) string {
+	for line := range strings.Lines(mounts) {
 		if w := strings.Fields(line); len(w) > 2 && w[2] == fstype {
 			return w[1]
 		}

@@ -3,6 +3,8 @@
 package spec
 
 import (
+	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 
@@ -10,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vitro/host"
+	"vitro/internal/ocijson"
 	"vitro/plan"
 )
 
@@ -96,6 +99,74 @@ func FuzzLinkName(f *testing.F) {
 		}
 		if (linkName(s) == "") != valid {
 			t.Errorf("%q: %q", s, linkName(s))
+		}
+	})
+}
+
+// FuzzProcFiles: what is found in the tables of /proc stands in them.
+func FuzzProcFiles(f *testing.F) {
+	for _, name := range [...]string{"/proc/self/mounts", "/proc/self/cgroup"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(text), "proc", "/sys/fs/cgroup/a/b")
+	}
+	f.Add("a b c\na /b c d\n", "c", "/")
+	f.Add("0::/a/b/c\n", "", "/sys/fs/cgroup/a/b")
+	f.Add("0::\n0::/\n0:: /..", "", "")
+	f.Add("0::/../a", "", ".")
+	f.Fuzz(func(t *testing.T, text, fstype, dir string) {
+		if at := mountIn(text, fstype); at != "" && !strings.Contains(text, at+" "+fstype) && !strings.ContainsAny(text, "\t\v\f\r\u0085\u00a0") {
+			t.Errorf("%q is mounted at %q in %q", fstype, at, text)
+		}
+		if got := memberIn(text, dir); !strings.HasPrefix(got, dir) {
+			t.Errorf("%q: of the cgroup %q came %q", text, dir, got)
+		}
+	})
+}
+
+// FuzzConfig: whatever stands in a config.json, it becomes a plan or is refused
+// by an error that says something; and a plan is printed, and again the same.
+func FuzzConfig(f *testing.F) {
+	f.Add([]byte(minimal))
+	example, err := json.Marshal(Example())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(example)
+	for _, patch := range [...]string{
+		`"hooks":{"prestart":[{"path":"/bin/true","timeout":1}]}`, `"hostname":"h","domainname":"d"`,
+		`"linux":{"namespaces":[{"type":"user"},{"type":"mount"},{"type":"time"}],"uidMappings":[{"containerID":0,"hostID":0,"size":1}],"timeOffsets":{"monotonic":{"secs":1}}}`,
+		`"linux":{"namespaces":[{"type":"mount"},{"type":"network","path":"/proc/1/ns/net"}],"seccomp":{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mount"],"action":"SCMP_ACT_ERRNO"}]}}`,
+		`"linux":{"namespaces":[{"type":"mount"},{"type":"cgroup"}],"cgroupsPath":"/a","resources":{"memory":{"limit":1},"devices":[{"allow":false,"access":"rwm"}]},"sysctl":{"kernel.shmmax":"1"}}`,
+	} {
+		f.Add([]byte(strings.TrimSuffix(minimal, "}") + "," + patch + "}"))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		s, err := ocijson.DecodeSpec(text)
+		if err != nil {
+			return
+		}
+		compile := func() (string, error) {
+			facts := (&input{}).facts(t)
+			r, err := Compile(&Request{ID: "fuzz", Spec: s, Facts: facts, Bundle: "/bundle", AllCgroups: true})
+			if err != nil {
+				if err.Error() == "" {
+					t.Errorf("%s: an error that says nothing", text)
+				}
+				return "", err
+			}
+			var b strings.Builder
+			for _, step := range r.Plan.Steps {
+				b.WriteString(step.Action.Line() + "\n")
+			}
+			return b.String(), nil
+		}
+		first, err1 := compile()
+		second, err2 := compile()
+		if first != second || (err1 == nil) != (err2 == nil) {
+			t.Errorf("%s: the second time is another: %v, %v\n%s\n%s", text, err1, err2, first, second)
 		}
 	})
 }

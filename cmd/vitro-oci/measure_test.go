@@ -556,3 +556,22 @@ func FuzzSizes(f *testing.F) {
 		}
 	})
 }
+
+// FuzzInterfaces: an interface's name and numbers stand in the text.
+func FuzzInterfaces(f *testing.F) {
+	own, err := os.ReadFile("/proc/self/net/dev")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(own))
+	for _, s := range [...]string{"", ":", "eth0:" + strings.Repeat(" 1", 16), "a:b:" + strings.Repeat(" -1", 17), "lo:" + strings.Repeat(" 2", 16)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, l := range parseInterfaces(text) {
+			if l.Name == "lo" || !strings.Contains(text, l.Name+":") && strings.TrimSpace(l.Name) == l.Name && !strings.Contains(text, l.Name) {
+				t.Errorf("%q: interface %q", text, l.Name)
+			}
+		}
+	})
+}
