@@ -2,38 +2,24 @@
 
 package plan
 
-import (
-	"fmt"
-	"strconv"
+import "golang.org/x/sys/unix"
 
-	"golang.org/x/sys/unix"
-)
+// MaskSource takes a copy of the mount of /dev/null, attached to nothing yet. It
+// comes from the host, since the container's own /dev/null may be whatever its
+// image says (CVE-2025-31133).
+type MaskSource struct{}
 
-// MaskSource takes copies of the mount of /dev/null, attached to nothing yet:
-// one for each file to hide. They come from the host, since the container's own
-// /dev/null may be whatever its image says (CVE-2025-31133).
-type MaskSource struct {
-	Count int `json:"count"`
-}
-
-func (a *MaskSource) Verb() string { return "masks" }
-func (a *MaskSource) Line() string {
-	return fmt.Sprintf("%d × /dev/null, to hide files behind", a.Count)
-}
+func (a *MaskSource) Verb() string    { return "masks" }
+func (a *MaskSource) Line() string    { return "a copy of /dev/null, to hide files behind" }
 func (a *MaskSource) Shell(s *Script) {}
-func (a *MaskSource) Lower(asm *Asm) {
-	for i := range a.Count {
-		asm.As(maskHandle(i), openTree(asm, AtFDCWD, "/dev/null", false))
-	}
-}
+func (a *MaskSource) Lower(asm *Asm)  { asm.As(maskHandle, openTree(asm, AtFDCWD, "/dev/null", false)) }
 
-func maskHandle(n int) string { return "mask" + strconv.Itoa(n) }
+const maskHandle = "mask"
 
 // Mask hides a file behind /dev/null, a folder behind an empty one. A path
 // that isn't there is no error.
 type Mask struct {
-	Path   string `json:"path"`
-	Number int    `json:"number"` // which copy of MaskSource
+	Path string `json:"path"`
 	// Under is the handle of the mount that the path is in: whoever shares the
 	// root could move that out of its place meanwhile, and nothing would be there.
 	Under string `json:"under,omitempty"`
@@ -46,6 +32,9 @@ func (a *Mask) Shell(s *Script) {
 	s.Run("if [ -d %s ]; then mount -t tmpfs -o ro,nosuid,nodev,noexec tmpfs %s; elif [ -e %s ]; then mount --bind /dev/null %s; fi", p, p, p, p)
 }
 
+// Lower copies the mount of MaskSource only where there is a file to hide: a copy that
+// was attached to nothing has the kernel wait for all processors (RCU) when it is closed.
+// Before Linux 6.15 what is attached to nothing can't be copied itself: then it is the first mask.
 func (a *Mask) Lower(asm *Asm) {
 	at := Path{a.Path, a.Under}.open(asm, place)
 	asm.Allow(unix.ENOENT, unix.ENOTDIR)
@@ -57,9 +46,14 @@ func (a *Mask) Lower(asm *Asm) {
 	fsOption(asm, fs, "ro")
 	tmp := fsMount(asm, fs, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
 	moveMount(asm, tmp, dir, "")
-	asm.Last().SkipOK = 1
+	asm.Last().SkipOK = 3
 	asm.Calls[isDir-1].SkipErr = asm.Len() - isDir
-	moveMount(asm, asm.Use(maskHandle(a.Number)), at, "")
+	null := openTree(asm, asm.Use(maskHandle), "", false)
+	asm.Allow(unix.EINVAL)
+	asm.Last().SkipErr = 1
+	moveMount(asm, null, at, "")
+	asm.Last().SkipOK = 1
+	moveMount(asm, asm.Use(maskHandle), at, "")
 	asm.Calls[start-1].SkipErr = asm.Len() - start
 }
 

@@ -293,8 +293,8 @@ func (c *compiler) hide() error {
 	for _, p := range c.linux.ReadonlyPaths {
 		c.plan.Add("what is written here changes the machine, not the container", &plan.ReadOnly{Path: p, Under: c.kernelMount(p)})
 	}
-	for i, p := range c.linux.MaskedPaths {
-		c.plan.Add("what is read here tells about the machine, or acts on it", &plan.Mask{Path: p, Number: i, Under: c.kernelMount(p)})
+	for _, p := range c.linux.MaskedPaths {
+		c.plan.Add("what is read here tells about the machine, or acts on it", &plan.Mask{Path: p, Under: c.kernelMount(p)})
 	}
 	if c.Spec.Root.Readonly {
 		c.plan.Add("nothing of the root may change: root.readonly", &plan.Seal{Target: "/"})

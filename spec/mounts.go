@@ -103,8 +103,8 @@ func (c *compiler) mounts() error {
 	if err := c.devices(); err != nil {
 		return err
 	}
-	if n := len(c.linux.MaskedPaths); n > 0 {
-		c.plan.Add("the host's /dev/null, for it can't have been tampered with", &plan.MaskSource{Count: n})
+	if len(c.linux.MaskedPaths) > 0 {
+		c.plan.Add("the host's /dev/null, for it can't have been tampered with", &plan.MaskSource{})
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ func benchPlan() *plan.Plan {
 	for _, target := range []string{"/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys", "/run", "/tmp"} {
 		p.Add("", &plan.NewFS{Type: "tmpfs", Target: target, Options: []string{"size=64k", "mode=0755"}, Attr: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC})
 	}
-	p.Add("", &plan.MaskSource{Count: 8})
+	p.Add("", &plan.MaskSource{})
 	for range 10 {
 		p.Add("", &plan.Bind{Source: "/etc", Target: "/etc", Recursive: true, Set: unix.MOUNT_ATTR_RDONLY, Share: unix.MS_PRIVATE | unix.MS_REC})
 		p.Add("", &plan.Umask{Mask: 0o22})
