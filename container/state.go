@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -230,10 +231,10 @@ func startTime(pid int) (uint64, error) {
 	return start, err
 }
 
-func bootID() string {
+var bootID = sync.OnceValue(func() string {
 	data, _ := smallfile.Read("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(data))
-}
+})
 
 // startFIFO is the file that a container has as long as it waits to be started.
 const startFIFO = "exec.fifo"

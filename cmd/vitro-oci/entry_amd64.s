@@ -34,8 +34,9 @@ found:
 	CLD
 	REP
 	MOVSQ
-	MOVQ $·setting(SB), AX
+	MOVQ $·processors(SB), AX
 	MOVQ AX, (DI)
+	MOVQ $·preemption(SB), AX
 	MOVQ AX, 8(DI)
 	XORL DX, DX
 	JMP  _rt0_amd64_linux(SB)

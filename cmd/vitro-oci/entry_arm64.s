@@ -35,8 +35,9 @@ next:
 	B      next
 
 found:
-	MOVD $·setting(SB), R6
+	MOVD $·processors(SB), R6
 	MOVD R6, (R4)
+	MOVD $·preemption(SB), R6
 	MOVD R6, 8(R4)
 	B    _rt0_arm64_linux(SB)
 

@@ -30,6 +30,7 @@ func TestEntry(t *testing.T) {
 		{"A=b"},
 		{"A=b", "C=", "D=e f"},
 		{"GOMAXPROCS=3"},
+		{"GODEBUG=asyncpreemptoff=0", "GOMAXPROCS=2"},
 		{"GOMAXPROCS=1", "LONG=" + long},
 	} {
 		cmd := exec.Command(bin, "/usr/bin/env")

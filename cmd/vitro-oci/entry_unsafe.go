@@ -3,6 +3,7 @@
 package main
 
 import (
+	"strings"
 	"syscall"
 	"time"
 	"unsafe"
@@ -17,13 +18,16 @@ import (
 
 // entry is where the program starts if it was linked with -E main.entry, as
 // make build does; the Go runtime's own start follows. It has all of the
-// program's text and data mapped, and one processor set for the runtime (a
-// second one is a second thread, 20 pages, that does nothing here).
+// program's text and data mapped, and has the runtime use one processor (a second
+// one is a second thread, 20 pages, that does nothing here) and send no signals to itself.
 func entry()
 
-// setting is what entry adds to the environment. It is behind all else, so the
-// user's own setting is before it.
-var setting = [...]byte{'G', 'O', 'M', 'A', 'X', 'P', 'R', 'O', 'C', 'S', '=', '0', '1', 0}
+// What entry adds to the environment. It is behind all else, so the user's own
+// settings are before it.
+var (
+	processors = [...]byte{'G', 'O', 'M', 'A', 'X', 'P', 'R', 'O', 'C', 'S', '=', '0', '1', 0}
+	preemption = [...]byte{'G', 'O', 'D', 'E', 'B', 'U', 'G', '=', 'a', 's', 'y', 'n', 'c', 'p', 'r', 'e', 'e', 'm', 'p', 't', 'o', 'f', 'f', '=', '1', 0}
+)
 
 // widen readies the memory that a start uses. The stack grows in one step:
 // at each of many small ones all frames are looked up and copied. Where an
@@ -50,9 +54,12 @@ var ahead *[40 << 10]byte
 
 func deepen()
 
-// unset takes the setting of entry back: it is not for programs that we start.
+// unset takes the settings of entry back: they are not for programs that we start.
 func unset() {
-	if v, _ := syscall.Getenv("GOMAXPROCS"); v == "01" {
-		_ = syscall.Unsetenv("GOMAXPROCS")
+	for _, e := range [...][]byte{processors[:], preemption[:]} {
+		name, value, _ := strings.Cut(string(e[:len(e)-1]), "=")
+		if v, _ := syscall.Getenv(name); v == value {
+			_ = syscall.Unsetenv(name)
+		}
 	}
 }

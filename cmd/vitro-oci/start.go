@@ -49,11 +49,13 @@ func (inv *invocation) resume(c *container.Container) error {
 		{"page", os.O_RDWR, &w.Page},
 	} {
 		// Not to hang on a FIFO whose other end has gone this very moment.
-		if *f.to, err = os.OpenFile(c.Path(f.name), f.flags|unix.O_NONBLOCK, 0); err != nil {
-			return fmt.Errorf("start container %q: %w", c.ID, err)
+		fd, err := unix.Open(c.Path(f.name), f.flags|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("start container %q: open %s: %w", c.ID, c.Path(f.name), err)
 		}
+		_ = unix.SetNonblock(fd, false) // before it is a file, which would be polled else
+		*f.to = os.NewFile(uintptr(fd), f.name)
 		defer (*f.to).Close()
-		_ = unix.SetNonblock(int((*f.to).Fd()), false)
 	}
 	var b *bundle
 	w.Rest = func() (*plan.Plan, error) {
