@@ -69,7 +69,7 @@ func (s *scene) runtimes(oci string) []contender {
 	for _, p := range peers(oci) {
 		name := filepath.Base(p.program)
 		cmd := func(args ...string) []string {
-			return append([]string{p.program, "--root", s.path("state-" + name)}, args...)
+			return append([]string{p.program, "--root", filepath.Join(s.states, name)}, args...)
 		}
 		id := func(i int) string { return fmt.Sprintf("vitro-bench-%d", i) }
 		c := contender{vitro: p.program == oci, place: p.place, needs: []string{p.program}}

@@ -9,18 +9,21 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 )
+
+const growth = "growth"
 
 // some is how many starts are taken together at the beginning and at the end.
 const some = 25
 
 // printGrowth starts many containers that stay, and compares the first starts
 // with the last.
-func (s *scene) printGrowth(w io.Writer, n int) {
+func (s *scene) printGrowth(w io.Writer, n int, only string) {
 	fmt.Fprintf(w, "\n| run --detach, with more and more containers there | the first %d, median ms | the last of %d | ratio |\n|---|--:|--:|--:|\n", some, n)
 	for _, p := range peers(filepath.Join(s.bin, "vitro-oci")) {
 		name := filepath.Base(p.program)
-		if _, err := exec.LookPath(p.program); err != nil {
+		if _, err := exec.LookPath(p.program); err != nil || !strings.Contains(growth+": "+name, only) {
 			continue
 		}
 		fmt.Fprintln(os.Stderr, "bench:", n, "containers of", name)
@@ -37,7 +40,7 @@ func (s *scene) printGrowth(w io.Writer, n int) {
 // grow starts n containers, and removes them all.
 func (s *scene) grow(p peer, n int) (times []int64, failed string) {
 	cmd := func(i int, args ...string) []string {
-		return append([]string{p.program, "--root", s.path("many-" + filepath.Base(p.program))}, append(args, fmt.Sprintf("vitro-bench-many-%d", i))...)
+		return append([]string{p.program, "--root", filepath.Join(s.states, "many-"+filepath.Base(p.program))}, append(args, fmt.Sprintf("vitro-bench-many-%d", i))...)
 	}
 	for i := range n {
 		a := s.run(p.place, cmd(i, "run", "--detach", "--bundle", s.path("sleeper")))
@@ -84,7 +87,7 @@ func (s *scene) startsUnder(p peer, kib int) bool {
 	}
 	for i := 0; err == nil && i < 3; i++ {
 		id := fmt.Sprintf("vitro-bench-limited-%d", i)
-		cmd := []string{p.program, "--root", s.path("limited-" + filepath.Base(p.program))}
+		cmd := []string{p.program, "--root", filepath.Join(s.states, "limited-"+filepath.Base(p.program))}
 		a := s.run(p.place, append(cmd[:3:3], "run", "--bundle", s.path("limited"), id))
 		s.run(p.place, append(cmd[:3:3], "delete", "--force", id))
 		if a.Error != "" {

@@ -31,7 +31,7 @@ func main() {
 	warm := flag.Int("warm", 3, "how often each runs before that")
 	bin := flag.String("bin", "bin", "folder of vitro and vitro-oci")
 	out := flag.String("o", "", "file to write the table to, besides stdout")
-	only := flag.String("only", "", "measure only the commands whose group and name contain this, and the floor")
+	only := flag.String("only", "", "measure only the commands whose group and name contain this, and the floor; growth: NAME, that of a runtime")
 	grow := flag.Int("grow", 1000, "how many containers are there at last, to see what that costs; 0: not")
 	memory := flag.Bool("memory", false, "look only for the smallest memory limit that a container starts under")
 	flag.Parse()
@@ -83,8 +83,10 @@ func bench(n, warm, grow int, bin, only, out string) (err error) {
 		w = io.MultiWriter(w, f)
 	}
 	printTable(w, rows, n)
-	if grow > 0 && only == "" {
-		s.printGrowth(w, grow)
+	if grow > 0 && (only == "" || strings.HasPrefix(only, growth)) {
+		s.printGrowth(w, grow, only)
+	}
+	if only == "" {
 		s.printMemory(w)
 	}
 	printPrograms(w, bin)

@@ -13,6 +13,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
 // cgroupName is the cgroup that engines put their containers below, so that
@@ -22,6 +24,7 @@ const cgroupName = "vitro-bench"
 // scene is the folder of a run, and the loops in it.
 type scene struct {
 	dir, bin string
+	states   string // a folder in memory, for what runtimes keep of containers
 	places   map[string]*place
 	cni      bool // /var/lib/cni was there before
 }
@@ -36,10 +39,26 @@ func newScene(bin string) (*scene, error) {
 	s := &scene{dir: dir, bin: bin, places: make(map[string]*place)}
 	_, err = os.Stat("/var/lib/cni")
 	s.cni = err == nil
+	s.states, err = os.MkdirTemp(inMemory(), "vitro-bench-states")
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
 	if err := s.fill(); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
+}
+
+// inMemory is a folder in memory, as /run is wherever systemd runs. On ext4 a new file
+// costs the more the more were deleted in the last minute (recently_deleted), whoever did it.
+func inMemory() string {
+	for _, dir := range [...]string{"/run", "/dev/shm"} {
+		var st unix.Statfs_t
+		if unix.Statfs(dir, &st) == nil && st.Type == unix.TMPFS_MAGIC && unix.Access(dir, unix.W_OK) == nil {
+			return dir
+		}
+	}
+	return ""
 }
 
 func (s *scene) fill() error {
@@ -196,6 +215,9 @@ func (s *scene) close() error {
 		for _, dir := range slices.Backward(dirs) {
 			os.Remove(dir)
 		}
+	}
+	if s.states != "" {
+		errs = append(errs, os.RemoveAll(s.states))
 	}
 	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
 }
