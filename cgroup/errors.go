@@ -15,8 +15,10 @@ var (
 	ErrNone = errors.New("no cgroup file system is mounted")
 	// ErrOutside: this process's own cgroup is not below its cgroup namespace's root.
 	ErrOutside = errors.New("the own cgroup is outside of the cgroup namespace")
+	// ErrFrozen: the cgroup is there already, and frozen: nothing would run in it.
+	ErrFrozen = errors.New("container's cgroup unexpectedly frozen")
 	// ErrInUse: the cgroup is there already, with processes in it.
-	ErrInUse = errors.New("the cgroup is in use")
+	ErrInUse = errors.New("container's cgroup is not empty")
 )
 
 // Invalid is a value that no machine would take.
@@ -37,7 +39,12 @@ type Unsupported struct {
 	Remedy   string // what to do, a sentence without a full stop; may be empty
 }
 
-func (e *Unsupported) Error() string { return fmt.Sprintf("set %s: no %s", e.Property, e.Missing) }
+func (e *Unsupported) Error() string {
+	if strings.HasPrefix(e.Property, "unified.") { // the words are runc's
+		return fmt.Sprintf("set %s: invalid configuration: no %s", e.Property, e.Missing)
+	}
+	return fmt.Sprintf("set %s: no %s", e.Property, e.Missing)
+}
 
 // Hint is what to do about it.
 func (e *Unsupported) Hint() string { return e.Remedy }

@@ -77,7 +77,8 @@ type Owner struct{ UID, GID int }
 // is empty, the container gets a cgroup only if there are limits.
 //
 // A limit that the machine can't keep is an error: *Invalid, *Unsupported,
-// *NotDelegated, *InternalProcesses, *Threaded, ErrNone, ErrOutside, ErrInUse.
+// *NotDelegated, *InternalProcesses, *Threaded, ErrNone, ErrOutside, ErrInUse,
+// ErrFrozen.
 // Without limits, a user to whom nothing is delegated gets no cgroup, and a note.
 func (l *Layout) Setup(cgroupsPath string, res *specs.LinuxResources, opt Options) (*Setup, error) {
 	rows, err := Limits(res)
@@ -319,6 +320,9 @@ func (t *tree) make(cgroup string) error {
 		if procs, err := t.FS.Read(t.dir + "/cgroup.procs"); err == nil && procs != "" {
 			return fmt.Errorf("make cgroup %s: %w", t.dir, ErrInUse)
 		}
+		if t.frozen() {
+			return fmt.Errorf("make cgroup %s: %w", t.dir, ErrFrozen)
+		}
 		there = path.Dir(t.dir)
 	}
 	if !t.writable(there) {
@@ -330,6 +334,19 @@ func (t *tree) make(cgroup string) error {
 	}
 	t.host("a cgroup of its own for "+t.purpose(), &Make{Path: t.dir, Below: below})
 	return nil
+}
+
+// frozen reports whether the cgroup, which is there, stands still.
+func (t *tree) frozen() bool {
+	if t.h.V2 {
+		s, err := t.FS.Read(t.dir + "/cgroup.freeze")
+		return err == nil && strings.TrimSpace(s) == "1"
+	}
+	if !slices.Contains(t.h.Controllers, "freezer") {
+		return false
+	}
+	s, err := t.FS.Read(t.dir + "/freezer.state")
+	return err == nil && strings.TrimSpace(s) != "THAWED"
 }
 
 // deepest is the folder of a cgroup, or of its nearest parent that is there.

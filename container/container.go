@@ -101,7 +101,7 @@ func CheckID(id string) error {
 		ok = ok && (r < 0x80 && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_+-.", r)))
 	}
 	if !ok {
-		return fmt.Errorf("use %q as a container's ID: want letters, digits and any of _+-. but no dot in front", id)
+		return fmt.Errorf("use %q as a container ID: invalid characters: want letters, digits and any of _+-. but no dot in front", id)
 	}
 	return nil
 }

@@ -37,7 +37,8 @@ const (
 
 // Call is the step that runs a hook, and waits for its end.
 type Call struct {
-	Kind    string        `json:"kind"` // "createRuntime" and its kin
+	Kind    string        `json:"kind"`             // "createRuntime" and its kin
+	Number  int           `json:"number,omitempty"` // among those, from 0
 	Hook    specs.Hook    `json:"hook"`
 	State   specs.State   `json:"state"` // the PID is filled in
 	Timeout time.Duration `json:"timeout,omitempty"`
@@ -66,8 +67,15 @@ func (a *Call) Shell(s *plan.Script) {
 func (a *Call) Undo() plan.Host { return nil }
 
 // Do runs the hook. It fails if the hook can't be run (a *run.Fault), with
-// ErrTimeout, or with an *Exit.
+// ErrTimeout, or with an *Exit. The words before that are what runc says.
 func (a *Call) Do(e *plan.Env) error {
+	if err := a.call(e); err != nil {
+		return fmt.Errorf("error running %s hook #%d: %w", a.Kind, a.Number, err)
+	}
+	return nil
+}
+
+func (a *Call) call(e *plan.Env) error {
 	state := a.State
 	if state.Pid = e.Pid; a.Inside && e.Pid > 0 {
 		state.Pid = innermost(e.Pid)
@@ -129,7 +137,7 @@ type Exit struct {
 func (e *Exit) Error() string {
 	s := fmt.Sprintf("exit status %d", e.Status.ExitStatus())
 	if e.Status.Signaled() {
-		s = "killed by " + unix.SignalName(e.Status.Signal())
+		s = fmt.Sprintf("killed by %s (%s)", unix.SignalName(e.Status.Signal()), e.Status.Signal())
 	}
 	if e.Output != "" {
 		s += ": " + e.Output

@@ -89,7 +89,7 @@ const agentPatience = 10 * time.Second
 // rest of what the runtime links.
 func SendListener(path string, state []byte, fd int) error {
 	if err := sendListener(path, state, fd); err != nil {
-		return fmt.Errorf("send seccomp listener to %q: %w", path, err)
+		return fmt.Errorf("send seccomp listener to %q: failed to connect with seccomp agent: %w", path, err)
 	}
 	return nil
 }

@@ -165,7 +165,7 @@ func (c *compiler) setDefault(p *specs.LinuxSeccomp) error {
 		return fmt.Errorf("default action: %w", err)
 	}
 	if def == unix.SECCOMP_RET_USER_NOTIF {
-		return errors.New("default action: SCMP_ACT_NOTIFY would also catch what hands over the listener")
+		return errors.New("default action: SCMP_ACT_NOTIFY cannot be used for the write syscall, which hands over the listener")
 	}
 	c.def, c.nosys = def, !lenient(def)
 	c.leafs = make([]leaf, 0, 32)
@@ -232,7 +232,7 @@ func (c *compiler) addSyscall(s *specs.LinuxSyscall) error {
 			return errors.New("empty system call name")
 		}
 		if name == "write" && action == unix.SECCOMP_RET_USER_NOTIF {
-			return errors.New("SCMP_ACT_NOTIFY on write would also catch what hands over the listener")
+			return errors.New("SCMP_ACT_NOTIFY cannot be used for the write syscall, which hands over the listener")
 		}
 		// Profiles are mostly sorted: the next name is often the next row.
 		hint++

@@ -156,7 +156,7 @@ func TestErrors(t *testing.T) {
 			{"names":["read"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"op":"SCMP_CMP_EQ","value":3}]}]}`,
 			`system call "read": two rules with the same arguments contradict each other: log, allow`},
 		{"NotifyDefault", `{"defaultAction":"SCMP_ACT_NOTIFY","listenerPath":"/a"}`, `default action: SCMP_ACT_NOTIFY`},
-		{"NotifyWrite", `{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/a","syscalls":[{"names":["write"],"action":"SCMP_ACT_NOTIFY"}]}`, `rule 0: SCMP_ACT_NOTIFY on write`},
+		{"NotifyWrite", `{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/a","syscalls":[{"names":["write"],"action":"SCMP_ACT_NOTIFY"}]}`, `rule 0: SCMP_ACT_NOTIFY cannot be used for the write`},
 		{"NotifyWithoutListener", `{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"SCMP_ACT_NOTIFY"}]}`, `SCMP_ACT_NOTIFY needs a listenerPath`},
 	}
 	for _, tt := range tests {

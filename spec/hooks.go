@@ -17,7 +17,7 @@ import (
 func (c *compiler) hooks(kind string, hooks []specs.Hook, status specs.ContainerState) error {
 	for i := range hooks {
 		h := &hooks[i]
-		call := &hook.Call{Kind: kind, Hook: *h, State: *c.state(status)}
+		call := &hook.Call{Kind: kind, Number: i, Hook: *h, State: *c.state(status)}
 		switch {
 		case !path.IsAbs(h.Path):
 			return fmt.Errorf("compile config.json: hooks.%s: path %q is not absolute", kind, h.Path)

@@ -39,7 +39,7 @@ func (c *compiler) netDevices() error {
 		link := c.Facts.Links[name]
 		switch {
 		case !c.ns.private(unix.CLONE_NEWNET):
-			return fmt.Errorf("%s: %s: the container has no network namespace of its own to move it to", property, name)
+			return fmt.Errorf("%s: %s: unable to move network devices without a private NET namespace", property, name)
 		case linkName(name) != "":
 			return fmt.Errorf("%s: %q: %s", property, name, linkName(name))
 		case linkName(to) != "":

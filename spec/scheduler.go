@@ -32,7 +32,7 @@ var policies = [...]struct {
 	{specs.SchedIdle, unix.SCHED_IDLE, 0},
 	{specs.SchedFIFO, unix.SCHED_FIFO, usesPriority},
 	{specs.SchedRR, unix.SCHED_RR, usesPriority},
-	{specs.SchedDeadline, unix.SCHED_DEADLINE, usesDeadline},
+	{specs.SchedDeadline, unix.SCHED_DEADLINE, usesDeadline | usesNice}, // which the kernel keeps for later
 }
 
 // schedFlags are process.scheduler.flags.
@@ -153,7 +153,8 @@ var memoryFlags = [...]struct {
 	{specs.MpolFStaticNodes, unix.MPOL_F_STATIC_NODES},
 }
 
-// memoryPolicy reads linux.memoryPolicy.
+// memoryPolicy reads linux.memoryPolicy. The words "invalid memory policy" are
+// runc's.
 func memoryPolicy(p *specs.LinuxMemoryPolicy) (*plan.MemoryPolicy, error) {
 	const property = "compile config.json: linux.memoryPolicy"
 	i := slices.IndexFunc(memoryModes[:], func(m struct {
@@ -164,18 +165,18 @@ func memoryPolicy(p *specs.LinuxMemoryPolicy) (*plan.MemoryPolicy, error) {
 		return m.name == p.Mode
 	})
 	if i < 0 {
-		return nil, fmt.Errorf("%s: unknown mode %q", property, p.Mode)
+		return nil, fmt.Errorf("%s: invalid memory policy mode %q", property, p.Mode)
 	}
 	m := memoryModes[i]
 	switch {
 	case m.nodes == noNodes && p.Nodes != "":
-		return nil, fmt.Errorf("%s: %s takes no nodes, and %q are given", property, p.Mode, p.Nodes)
+		return nil, fmt.Errorf("%s: set_mempolicy: invalid argument: %s takes no nodes, and %q are given", property, p.Mode, p.Nodes)
 	case m.nodes == someNodes && p.Nodes == "":
 		return nil, fmt.Errorf("%s: %s needs nodes", property, p.Mode)
 	}
 	if p.Nodes != "" {
 		if _, err := plan.ParseList(p.Nodes); err != nil {
-			return nil, fmt.Errorf("%s.nodes: %w", property, err)
+			return nil, fmt.Errorf("%s.nodes: invalid memory policy nodes: %w", property, err)
 		}
 	}
 	a := &plan.MemoryPolicy{Mode: string(m.name), Num: m.num, Nodes: p.Nodes}
@@ -190,7 +191,7 @@ next:
 				continue next
 			}
 		}
-		return nil, fmt.Errorf("%s.flags: unknown flag %q", property, name)
+		return nil, fmt.Errorf("%s.flags: invalid memory policy flag %q", property, name)
 	}
 	const both = unix.MPOL_F_RELATIVE_NODES | unix.MPOL_F_STATIC_NODES
 	if a.Num&both == both {
@@ -207,7 +208,7 @@ func (c *compiler) traits() error {
 		list = append(list, plan.Step{Action: a, Why: why})
 		return err
 	}
-	if p := c.linux.MemoryPolicy; p != nil {
+	if p := c.linux.MemoryPolicy; p != nil && (p.Mode != "" || p.Nodes != "" || len(p.Flags) > 0) {
 		a, err := memoryPolicy(p)
 		if err := add("where its memory comes from: linux.memoryPolicy", a, err); err != nil {
 			return err

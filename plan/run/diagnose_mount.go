@@ -66,7 +66,7 @@ var mountReasons = [...]reason{
 
 	// Putting mounts in their places.
 	{"attach console", errs{unix.ELOOP}, refusesLinks,
-		"a symbolic link stands on the way in the image, and this step follows none: images have got out by such links (CVE-2019-19921)", "take the link out of the image"},
+		"it must be mounted on ordinary directory, and a symbolic link stands on the way in the image: by such links images have got out (CVE-2019-19921)", "take the link out of the image"},
 	{"attach", errs{unix.ELOOP}, nil, "the image's links on the way to {target} lead in a circle, or into the files of a process (CVE-2021-30465)", "take them out of the image, or choose another place"},
 	{"mask readonly", errs{unix.ELOOP}, nil, "the links on the way to {path} lead in a circle, or into the files of a process", "take them out of the image"},
 	{"attach", errs{unix.ENOTDIR, unix.EINVAL}, func(s *scene) bool { return s.called(plan.SysMoveMount) && s.value("file") == "true" },

@@ -141,7 +141,7 @@ func TestReasons(t *testing.T) {
 		{"file on folder", &plan.Attach{Target: "/etc", File: true}, "move_mount", unix.ENOTDIR, files(),
 			"what is mounted is a file, and /etc is a folder in the container", "give both the same kind: name a file as the target"},
 		{"link at /proc", &plan.Attach{Target: "/proc", Strict: true}, "openat2", unix.ELOOP, files(),
-			"a symbolic link stands on the way in the image, and this step follows none: images have got out by such links (CVE-2019-19921)", "take the link out of the image"},
+			"it must be mounted on ordinary directory, and a symbolic link stands on the way in the image: by such links images have got out (CVE-2019-19921)", "take the link out of the image"},
 		{"initramfs", &plan.Pivot{}, "pivot_root", unix.EINVAL, files("/proc/self/mountinfo", "1 1 0:2 / / rw - rootfs rootfs rw"),
 			"the machine runs from its initramfs, whose root pivot_root(2) can't move", "boot to a real root: in the initramfs, copy it to a tmpfs and switch_root there"},
 
@@ -278,7 +278,7 @@ func TestRootFaults(t *testing.T) {
 		{"below a file", root, false, plan.Attach{Target: "/file/x"},
 			"on the way to it there is a file where a folder should be, in the container's root", "choose another place, or take the file out of the image"},
 		{"by a link", root, false, plan.Attach{Target: "/link", Strict: true},
-			"a symbolic link stands on the way in the image, and this step follows none: images have got out by such links (CVE-2019-19921)", "take the link out of the image"},
+			"it must be mounted on ordinary directory, and a symbolic link stands on the way in the image: by such links images have got out (CVE-2019-19921)", "take the link out of the image"},
 		{"by a circle", root, false, plan.Attach{Target: "/circle"},
 			"the image's links on the way to /circle lead in a circle, or into the files of a process (CVE-2021-30465)", "take them out of the image, or choose another place"},
 		{"read-only", root, true, plan.Attach{Target: "/new"},

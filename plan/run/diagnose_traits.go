@@ -14,8 +14,8 @@ import (
 // moved or copied for it.
 var traitReasons = [...]reason{
 	{"scheduler", errs{unix.EPERM}, realTime,
-		"real time takes CAP_SYS_NICE in the machine's first user namespace, and a cgroup with a share of it where the kernel shares it out (CONFIG_RT_GROUP_SCHED)",
-		"run as root, and set linux.resources.cpu.realtimeRuntime"},
+		"real time takes CAP_SYS_NICE in the machine's first user namespace, and a cgroup with a share of it where the kernel shares it out (CONFIG_RT_GROUP_SCHED); and of SCHED_DEADLINE process scheduler can't be used together with AllowedCPUs, since it takes all processors",
+		"run as root, and set linux.resources.cpu.realtimeRuntime; of SCHED_DEADLINE without linux.resources.cpu.cpus"},
 	{"scheduler", errs{unix.EPERM, unix.EACCES}, nil, "a nice value below our own takes CAP_SYS_NICE in the machine's first user namespace", "ask for a higher nice value, or run as root"},
 	{"scheduler", errs{unix.EBUSY}, nil, "the processors have no time left to promise: kernel.sched_rt_runtime_us of each kernel.sched_rt_period_us is all", "ask for less runtime in a period"},
 	{"scheduler", errs{unix.EOPNOTSUPP}, nil, "this kernel has no utilization clamps (CONFIG_UCLAMP_TASK)", "leave out SCHED_FLAG_UTIL_CLAMP_MIN and SCHED_FLAG_UTIL_CLAMP_MAX"},
