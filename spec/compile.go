@@ -81,6 +81,8 @@ type compiler struct {
 	listed  []aMount        // the config.json's
 	handles map[string]int  // how many mounts have had a target's name
 	dirs    cgroup.Dirs
+	// warnings are for people to see; notes, of setupCgroups and others, for who looks deeper.
+	warnings []string
 	inside  *Inside // of a further process: what it enters
 	file    string  // the program, where it is not process.args[0]
 	restore *checkpoint.Restore
@@ -129,6 +131,8 @@ type Result struct {
 	Cgroups cgroup.Dirs
 	Unit    *systemd.Ref // with Request.SystemdCgroup: for cgroup.Layout.UpdateUnit
 	Notes   []string     // what was left out, and why
+	// Warnings are of what the config.json contradicts itself in.
+	Warnings []string
 }
 
 // Compile makes the plan. What the config.json asks for and can't be had is an
@@ -155,7 +159,7 @@ func Compile(r *Request) (*Result, error) {
 			}
 		}
 	}
-	return &Result{Plan: c.plan, Cgroups: c.dirs, Unit: c.cgroups.Unit, Notes: c.cgroups.Notes}, nil
+	return &Result{Plan: c.plan, Cgroups: c.dirs, Unit: c.cgroups.Unit, Notes: c.cgroups.Notes, Warnings: c.warnings}, nil
 }
 
 // CompileRest makes the part of a container's plan that comes behind the wait

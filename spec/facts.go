@@ -191,7 +191,7 @@ func (f *Facts) readBelow(m *specs.Mount, src string) error {
 // readHome looks the process's user up, unless HOME is given: exec(3)'s
 // callers expect it. The file is the image's: it is opened within its root.
 func (f *Facts) readHome(proc *specs.Process, rootfs string) {
-	if hasEnv(proc.Env, "HOME") {
+	if hasEnv(lastOfEach(proc.Env), "HOME") {
 		return
 	}
 	root, err := os.OpenRoot(rootfs)

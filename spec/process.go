@@ -141,7 +141,12 @@ func (c *compiler) capSets() (bounding plan.CapSet, sets *plan.Capabilities, mis
 	}
 	bounding = parse(caps.Bounding)
 	// The kernel's rules: ambient is a part of both, effective of permitted.
-	sets.Ambient &= sets.Permitted & sets.Inheritable
+	if not := sets.Ambient &^ (sets.Permitted & sets.Inheritable); not != 0 {
+		for _, name := range not.Names() {
+			c.warnings = append(c.warnings, "can't raise ambient capability "+name+": it is not both permitted and inheritable")
+		}
+		sets.Ambient &^= not
+	}
 	sets.Effective &= sets.Permitted
 	return bounding, sets, missing
 }
@@ -254,7 +259,7 @@ func (c *compiler) exec() error {
 
 // program is the command, where it is looked for, and its environment.
 func (c *compiler) program() *plan.Exec {
-	env := c.proc.Env
+	env := lastOfEach(c.proc.Env)
 	if !hasEnv(env, "HOME") {
 		home := c.Facts.Home
 		if home == "" {
@@ -266,6 +271,27 @@ func (c *compiler) program() *plan.Exec {
 		env = append(slices.Clone(env), "HOME="+home)
 	}
 	return &plan.Exec{Paths: c.candidates(env), Args: c.proc.Args, Env: env, Cwd: path.Clean("/" + c.proc.Cwd)}
+}
+
+// lastOfEach leaves of variables that are given more than once the last: programs
+// differ in which of two they see. A HOME without a value is none.
+func lastOfEach(env []string) []string {
+	last := make(map[string]int, len(env))
+	for i, e := range env {
+		name, _, _ := strings.Cut(e, "=")
+		last[name] = i
+	}
+	i, empty := last["HOME"]
+	if empty = empty && env[i] == "HOME="; len(last) == len(env) && !empty {
+		return env
+	}
+	var all []string
+	for i, e := range env {
+		if name, _, _ := strings.Cut(e, "="); last[name] == i && e != "HOME=" {
+			all = append(all, e)
+		}
+	}
+	return all
 }
 
 // candidates are the paths that the program may be at.
