@@ -10,6 +10,7 @@ TOOL     = $(GO) tool -modfile=tools/go.mod
 GOBUILD  = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w'
 # The hot program starts at an entry of its own, with its heap in one large page: cmd/vitro-oci/entry_unsafe.go.
 OCIBUILD = GOEXPERIMENT=norandomizedheapbase64 CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -E main.entry'
+GOBUILD  = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.commit=$(VERSION)'
 FUZZTIME ?= 5s
 
 # The packages whose tests say something about the kernel, for make test-vm.

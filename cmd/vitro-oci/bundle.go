@@ -16,6 +16,7 @@ import (
 	"vitro/internal/ocijson"
 	"vitro/internal/smallfile"
 	"vitro/plan"
+	"vitro/plan/run"
 	"vitro/spec"
 )
 
@@ -32,7 +33,19 @@ func (inv *invocation) openBundle() (*bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	return readBundle(dir, filepath.Join(dir, "config.json"))
+	file := inv.get("config")
+	switch {
+	case file == "":
+		file = filepath.Join(dir, "config.json")
+	case !filepath.IsAbs(file):
+		file = filepath.Join(dir, file)
+	}
+	b, err := readBundle(dir, file)
+	if err == nil && inv.get("cgroup-manager") == "disabled" && b.spec.Linux != nil {
+		b.spec.Linux.CgroupsPath, b.spec.Linux.Resources = "", nil
+		b.data = ocijson.AppendSpec(nil, b.spec) // an update is not to find them
+	}
+	return b, err
 }
 
 func readBundle(dir, path string) (*bundle, error) {
@@ -82,7 +95,7 @@ func (inv *invocation) preserve(proc *specs.Process) (int, error) {
 	for fd := 3; fd < 3+n; fd++ {
 		// One of ours is there to be closed; one that was handed to us is not.
 		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC != 0 {
-			return 0, fmt.Errorf("hand on descriptor %d: it is not open: --preserve-fds is how many there are from 3 on", fd)
+			return 0, fmt.Errorf("hand on preserved-fd %d, descriptor %d: it is not open: --preserve-fds is how many there are from 3 on", fd-3, fd)
 		}
 	}
 	return n, nil
@@ -102,12 +115,23 @@ func (inv *invocation) compile(c *container.Container, b *bundle, r *spec.Reques
 	if r.Facts, err = spec.ReadFacts(b.spec, b.dir); err != nil {
 		return nil, err
 	}
-	if r.SystemdCgroup = inv.has("systemd-cgroup"); r.SystemdCgroup {
+	if r.SystemdCgroup = inv.systemd(); r.SystemdCgroup {
 		if err := r.Facts.Cgroups.AskSystemd(); err != nil {
 			return nil, err
 		}
 	}
 	return spec.Compile(r)
+}
+
+// tell writes a --pid-file, and hands the process's pidfd to whoever listens on
+// --pidfd-socket.
+func (inv *invocation) tell(child *run.Child) error {
+	if path := inv.get("pidfd-socket"); path != "" {
+		if err := sendFD(path, "pidfd", child.Pidfd); err != nil {
+			return fmt.Errorf("send pidfd to %s: %w", path, err)
+		}
+	}
+	return inv.writePID(child.Pid)
 }
 
 // writePID writes a --pid-file, whole or not at all.

@@ -241,5 +241,8 @@ func (inv *invocation) debugPlan(p *plan.Plan) {
 	}
 	for _, s := range p.Steps {
 		inv.debug("%s: %s", s.Where(), s.Action.Line())
+		if f, ok := s.Action.(*plan.Seccomp); ok {
+			inv.debug("seccomp filter flags: %d", f.Flags)
+		}
 	}
 }

@@ -7,6 +7,8 @@ var (
 	optBundle   = option{"bundle", "b", "DIR", "the folder with config.json (default: the current one)"}
 	optSocket   = option{"console-socket", "", "PATH", "the Unix socket that takes the terminal's other side"}
 	optPID      = option{"pid-file", "", "FILE", "write the process's PID to this file"}
+	optPidfd    = option{"pidfd-socket", "", "PATH", "the Unix socket that takes a pidfd of the process"}
+	optConfig   = option{"config", "", "FILE", "in place of config.json, seen from the bundle"}
 	optPreserve = option{"preserve-fds", "", "N", "hand on N more descriptors, from 3 on"}
 	optNoPivot  = option{"no-pivot", "", "", "move the root, do not pivot: for hosts that run from a ramdisk"}
 	optKeyring  = option{"no-new-keyring", "", "", "share the caller's session keyring"}
@@ -17,17 +19,17 @@ var (
 // commands is the table of commands.
 var commands = [...]command{
 	{name: "create", args: "ID", does: "make a container of a bundle; its process waits to be started", run: createContainer,
-		options: []option{optBundle, optSocket, optPID, optPreserve, optNoPivot, optKeyring}},
+		options: []option{optBundle, optConfig, optSocket, optPID, optPidfd, optPreserve, optNoPivot, optKeyring}},
 	{name: "start", args: "ID", does: "run the program of a container that was created", run: startContainer},
 	{name: "run", args: "ID", does: "create and start a container; wait for it and remove it, unless detached", run: runContainer,
-		options: []option{optBundle, optSocket, optDetach, optPID, optPreserve, optNoPivot, optKeyring,
+		options: []option{optBundle, optConfig, optSocket, optDetach, optPID, optPidfd, optPreserve, optNoPivot, optKeyring,
 			{"keep", "", "", "do not remove it at its end"},
 			{"no-subreaper", "", "", "ignored: no container's orphans come to this process"}}},
 	{name: "state", args: "ID", does: "show where a container is in its life, as JSON", run: showState},
 	{name: "list", does: "list containers", run: listContainers,
 		options: []option{optFormat, {"quiet", "q", "", "IDs only"}}},
 	{name: "exec", args: "ID COMMAND [ARG...]", does: "run one more process in a running container", atFirst: true, run: execContainer,
-		options: []option{optSocket, optDetach, optPID, optPreserve,
+		options: []option{optSocket, optDetach, optPID, optPidfd, optPreserve,
 			{"process", "p", "FILE", "what to run: the process object of a config.json"},
 			{"tty", "t", "", "on a terminal of its own"},
 			{"user", "u", "UID[:GID]", "as this user"},

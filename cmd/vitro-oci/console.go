@@ -24,9 +24,23 @@ func (inv *invocation) sendConsole() func(*os.File) error {
 	}
 }
 
-// sendFile sends a descriptor to a Unix socket. The message is a name for it,
-// which receivers want to be there.
+// sendFile sends a terminal to a Unix socket.
 func sendFile(path string, f *os.File) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sent error
+	err = raw.Control(func(console uintptr) { sent = sendFD(path, "/dev/ptmx", int(console)) })
+	if err != nil {
+		return err
+	}
+	return sent
+}
+
+// sendFD sends a descriptor to a Unix socket. The message is a name for it,
+// which receivers want to be there.
+func sendFD(path, name string, what int) error {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -35,18 +49,7 @@ func sendFile(path string, f *os.File) error {
 	if err := connect(fd, path); err != nil {
 		return err
 	}
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var sent error
-	err = raw.Control(func(console uintptr) {
-		sent = unix.Sendmsg(fd, []byte("/dev/ptmx"), unix.UnixRights(int(console)), nil, 0)
-	})
-	if err != nil {
-		return err
-	}
-	return sent
+	return unix.Sendmsg(fd, []byte(name), unix.UnixRights(what), nil, 0)
 }
 
 // connect connects to a socket whose path may be longer than an address holds:

@@ -88,7 +88,7 @@ func (inv *invocation) detached(c *container.Container, b *bundle, r *spec.Reque
 	if err != nil {
 		return err
 	}
-	if err := inv.writePID(child.Pid); err != nil {
+	if err := inv.tell(child); err != nil {
 		_ = child.Signal(killSignal)
 		_, _, _ = child.Wait()
 		return err
@@ -112,7 +112,7 @@ func (inv *invocation) foreground(c *container.Container, b *bundle) (int, error
 	job.Options = run.Options{Undo: c.List, Folder: c.Dir, Meanwhile: c.Saver(inv.state(b, p))}
 	var late error
 	job.Started = func(child *run.Child) {
-		if late = inv.writePID(child.Pid); late != nil {
+		if late = inv.tell(child); late != nil {
 			_ = child.Signal(killSignal)
 		}
 		c.Release() // others may look after it meanwhile
@@ -150,6 +150,10 @@ func (inv *invocation) state(b *bundle, p *spec.Result) container.State {
 }
 
 func (inv *invocation) notes(p *spec.Result) {
+	for _, w := range p.Warnings {
+		inv.warn("%s", w)
+	}
+	inv.debugPlan(p.Plan)
 	for _, n := range p.Notes {
 		inv.debug("%s", n)
 	}

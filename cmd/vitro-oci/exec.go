@@ -76,6 +76,7 @@ func (inv *invocation) exec(c *container.Container) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	inv.debugPlan(p)
 	o := run.Options{Folder: c.Dir, Handles: map[string]int{hook.Container: pidfd}, Console: inv.sendConsole()}
 	if !detach {
 		return inv.execForeground(p, streams, o)
@@ -84,7 +85,7 @@ func (inv *invocation) exec(c *container.Container) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return 0, inv.writePID(child.Pid)
+	return 0, inv.tell(child)
 }
 
 func (inv *invocation) execForeground(p *plan.Plan, streams *monitor.Streams, o run.Options) (int, error) {
@@ -94,7 +95,7 @@ func (inv *invocation) execForeground(p *plan.Plan, streams *monitor.Streams, o 
 	job := monitor.Job{Plan: p, Streams: streams, Options: o}
 	var late error
 	job.Started = func(child *run.Child) {
-		if late = inv.writePID(child.Pid); late != nil {
+		if late = inv.tell(child); late != nil {
 			_ = child.Signal(killSignal)
 		}
 	}
@@ -133,7 +134,11 @@ func (inv *invocation) process(b *bundle) (*specs.Process, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read process: %w", err)
 		}
-		return ocijson.DecodeProcess(data)
+		p, err := ocijson.DecodeProcess(data)
+		if err == nil && b.spec.Process != nil {
+			inherit(p, b.spec.Process)
+		}
+		return p, err
 	}
 	if b.spec.Process == nil {
 		return nil, errors.New("config.json has no process to take the environment from: give --process")
@@ -160,7 +165,36 @@ func (inv *invocation) process(b *bundle) (*specs.Process, error) {
 	return &p, inv.user(&p)
 }
 
-// addCaps adds capabilities to those that the process has anyway.
+// inherit gives a process what it doesn't say of itself and the container's own
+// process has, as runc does: a file of three lines is to be enough, and no way
+// around what confines the container.
+func inherit(p, own *specs.Process) {
+	if p.Capabilities == nil {
+		p.Capabilities = own.Capabilities
+	}
+	if len(p.Rlimits) == 0 {
+		p.Rlimits = own.Rlimits
+	}
+	if p.ApparmorProfile == "" {
+		p.ApparmorProfile = own.ApparmorProfile
+	}
+	if p.SelinuxLabel == "" {
+		p.SelinuxLabel = own.SelinuxLabel
+	}
+	if p.Scheduler == nil {
+		p.Scheduler = own.Scheduler
+	}
+	if p.IOPriority == nil {
+		p.IOPriority = own.IOPriority
+	}
+	if p.ExecCPUAffinity == nil {
+		p.ExecCPUAffinity = own.ExecCPUAffinity
+	}
+}
+
+// addCaps adds capabilities to those that the process has anyway. If some are
+// inherited by what it executes, so are the new ones that may be: ambient are
+// those that are inheritable too.
 func addCaps(c *specs.LinuxCapabilities, more []string) *specs.LinuxCapabilities {
 	if len(more) == 0 {
 		return c
@@ -176,6 +210,11 @@ func addCaps(c *specs.LinuxCapabilities, more []string) *specs.LinuxCapabilities
 	}
 	for _, set := range []*[]string{&sum.Bounding, &sum.Effective, &sum.Permitted} {
 		*set = append(slices.Clone(*set), more...)
+	}
+	for _, name := range more {
+		if slices.Contains(sum.Inheritable, name) {
+			sum.Ambient = append(slices.Clone(sum.Ambient), name)
+		}
 	}
 	return sum
 }
@@ -220,6 +259,9 @@ func (inv *invocation) subCgroup(dirs cgroup.Dirs) (cgroup.Dirs, error) {
 		if !named {
 			controllers, below = "", v
 		}
+		if p := path.Clean(below); p == ".." || strings.HasPrefix(p, "../") {
+			return nil, fmt.Errorf("join cgroup %q: bad sub cgroup path: it leads out of the container's", below)
+		}
 		found := false
 		for i := range sub {
 			if named && !slices.ContainsFunc(strings.Split(controllers, ","), func(c string) bool { return slices.Contains(sub[i].Controllers, c) }) {
@@ -227,11 +269,11 @@ func (inv *invocation) subCgroup(dirs cgroup.Dirs) (cgroup.Dirs, error) {
 			}
 			sub[i].Path, found = path.Join(dirs[i].Path, path.Clean("/"+below)), true
 			if _, err := os.Stat(sub[i].Path); err != nil {
-				return nil, fmt.Errorf("join cgroup %q: %w", below, err)
+				return nil, fmt.Errorf("adding pid of the new process to cgroups: join %q: %w", below, err)
 			}
 		}
 		if !found {
-			return nil, fmt.Errorf("join cgroup %q: the container has no cgroup of %q", below, controllers)
+			return nil, fmt.Errorf("join cgroup %q: unknown controller %q: the container has no cgroup of it", below, controllers)
 		}
 	}
 	return sub, nil

@@ -56,7 +56,8 @@ func theFeatures() *features.Features {
 			MemoryPolicy:    &features.MemoryPolicy{Modes: words.MemoryModes, Flags: words.MemoryFlags},
 			NetDevices:      &features.NetDevices{Enabled: yes(true)},
 		},
-		Annotations: map[string]string{"vitro.version": strings.Fields(version)[2]},
+		// the second is the name that engines know for it, whoever the runtime is
+		Annotations: map[string]string{"vitro.version": strings.Fields(version)[2], "org.opencontainers.runc.checkpoint.enabled": "true"},
 	}
 	if systemdDriver {
 		f.PotentiallyUnsafeConfigAnnotations = []string{"org.systemd.property."} // for systemd to read

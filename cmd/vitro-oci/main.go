@@ -48,6 +48,7 @@ var globals = [...]option{
 	{"log-format", "", "text|json", "and in this form (default text)"},
 	{"debug", "", "", "say more"},
 	{"systemd-cgroup", "", "", "have systemd make the cgroup; linux.cgroupsPath is slice:prefix:name then"},
+	{"cgroup-manager", "", "NAME", "crun's word for that: cgroupfs, systemd, or disabled for no cgroup and no limits"},
 	{"rootless", "", "true|false|auto", "whether to work without root's rights (default auto)"},
 	{"criu", "", "PATH", "ignored: criu is looked for in PATH"},
 }
@@ -86,8 +87,10 @@ func main() {
 
 // do runs the command, or shows what there is.
 func (inv *invocation) do() (int, error) {
-	var err error
+	err := inv.check()
 	switch {
+	case err != nil:
+		return 1, err
 	case inv.has("version"):
 		_, err = io.WriteString(inv.stdout, version)
 	case inv.has("help") || inv.command == nil:
@@ -96,6 +99,26 @@ func (inv *invocation) do() (int, error) {
 		return inv.command.run(inv)
 	}
 	return 0, err
+}
+
+// check refuses values that an option before the command doesn't have.
+func (inv *invocation) check() error {
+	switch f := inv.get("log-format"); f {
+	case "", "text", "json":
+	default:
+		return fmt.Errorf("read option --log-format: invalid log-format: %s: want text or json", f)
+	}
+	switch m := inv.get("cgroup-manager"); m {
+	case "", "cgroupfs", "systemd", "disabled":
+		return nil
+	default:
+		return fmt.Errorf("read option --cgroup-manager: %q is none of cgroupfs, systemd, disabled", m)
+	}
+}
+
+// systemd reports whether systemd is to make the cgroup.
+func (inv *invocation) systemd() bool {
+	return inv.has("systemd-cgroup") || inv.get("cgroup-manager") == "systemd"
 }
 
 // parse takes a command line apart. What it returns can always report an error.
@@ -115,7 +138,7 @@ func parse(args []string) (*invocation, error) {
 			}
 		case inv.command == nil:
 			if inv.command = find(arg); inv.command == nil {
-				return inv, fmt.Errorf("run command %q: there is none of this name; see vitro-oci --help", arg)
+				return inv, fmt.Errorf("run command: No help topic for '%s': there is no such command; see vitro-oci --help", arg)
 			}
 		default:
 			inv.args = append(inv.args, arg)

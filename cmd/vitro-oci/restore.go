@@ -67,7 +67,6 @@ func (inv *invocation) restore(c *container.Container, b *bundle) (int, error) {
 		return 1, err
 	}
 	inv.notes(p)
-	inv.debugPlan(p.Plan)
 	after, err := spec.CompilePoststart(c.ID, b.dir, b.spec)
 	if err != nil {
 		return 1, err
@@ -78,7 +77,7 @@ func (inv *invocation) restore(c *container.Container, b *bundle) (int, error) {
 			err = after[i].Action.(plan.Host).Do(&plan.Env{Pid: child.Pid})
 		}
 		if err == nil {
-			err = inv.writePID(child.Pid)
+			err = inv.tell(child)
 		}
 		if err != nil {
 			_ = child.Signal(killSignal)
@@ -167,7 +166,7 @@ func (inv *invocation) restorePlan(c *container.Container, b *bundle) (*spec.Res
 	if req.Facts, err = spec.ReadFacts(b.spec, b.dir); err != nil {
 		return nil, err
 	}
-	if req.SystemdCgroup = inv.has("systemd-cgroup"); req.SystemdCgroup {
+	if req.SystemdCgroup = inv.systemd(); req.SystemdCgroup {
 		if err := req.Facts.Cgroups.AskSystemd(); err != nil {
 			return nil, err
 		}

@@ -13,7 +13,13 @@ import (
 	"vitro/spec"
 )
 
-var version = "vitro-oci version 0.1.0\nspec: " + specs.Version + "\n"
+// version is what --version shows, in the lines that engines read of runc's.
+// Which commit it is built from only the Go command knows; package
+// runtime/debug, which could tell, costs every start.
+var version = "vitro-oci version 0.1.0\ncommit: " + commit + "\nspec: " + specs.Version + "\n"
+
+// commit is set by the linker (-X main.commit=…).
+var commit = "unknown"
 
 // writeSpec writes a config.json to start from. One that is there already stays.
 func writeSpec(inv *invocation) (int, error) {

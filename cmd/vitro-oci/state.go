@@ -104,6 +104,11 @@ func owner(c *container.Container) string {
 
 // listContainers prints all containers.
 func listContainers(inv *invocation) (int, error) {
+	if root := inv.get("root"); root != "" {
+		if _, err := os.Stat(root); err != nil { // only the usual place may not be there yet
+			return 1, fmt.Errorf("list containers: %w", err)
+		}
+	}
 	all, err := inv.store().All()
 	if err != nil {
 		return 1, err
