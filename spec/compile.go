@@ -83,9 +83,9 @@ type compiler struct {
 	dirs    cgroup.Dirs
 	// warnings are for people to see; notes, of setupCgroups and others, for who looks deeper.
 	warnings []string
-	inside  *Inside // of a further process: what it enters
-	file    string  // the program, where it is not process.args[0]
-	restore *checkpoint.Restore
+	inside   *Inside // of a further process: what it enters
+	file     string  // the program, where it is not process.args[0]
+	restore  *checkpoint.Restore
 }
 
 // stages are the parts of a plan, in the order that the kernel demands:
