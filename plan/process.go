@@ -40,17 +40,21 @@ type EnterIDs struct {
 	KeepGroups bool `json:"keepGroups,omitempty"`
 	// Joined: somebody else has made the namespace, and may have forbidden it.
 	Joined bool `json:"joined,omitempty"`
+	// UID and GID are others than 0 where 0 is not mapped. The capabilities are
+	// there all the same.
+	UID uint32 `json:"uid,omitempty"`
+	GID uint32 `json:"gid,omitempty"`
 }
 
 func (a *EnterIDs) Verb() string { return "become-root" }
-func (a *EnterIDs) Line() string { return "setresuid 0, setresgid 0" }
+func (a *EnterIDs) Line() string { return fmt.Sprintf("setresuid %d, setresgid %d", a.UID, a.GID) }
 func (a *EnterIDs) Shell(s *Script) {
 	groups := "--clear-groups"
 	if a.KeepGroups {
 		groups = "--keep-groups"
 	}
 	s.InUser(a.KeepGroups)
-	s.Reexec("setpriv --reuid 0 --regid 0 " + groups)
+	s.Reexec(fmt.Sprintf("setpriv --reuid %d --regid %d %s", a.UID, a.GID, groups))
 }
 
 func (a *EnterIDs) Lower(asm *Asm) {
@@ -60,8 +64,9 @@ func (a *EnterIDs) Lower(asm *Asm) {
 			asm.Allow(unix.EPERM)
 		}
 	}
-	asm.Do(SysSetresgid, Int(0), Int(0), Int(0))
-	asm.Do(SysSetresuid, Int(0), Int(0), Int(0))
+	uid, gid := Int(int(a.UID)), Int(int(a.GID))
+	asm.Do(SysSetresgid, gid, gid, gid)
+	asm.Do(SysSetresuid, uid, uid, uid)
 }
 
 // Session makes the child the leader of a session of its own, without a

@@ -77,6 +77,7 @@ type compiler struct {
 	cgroups *cgroup.Setup
 	attach  []plan.Step     // the second halves of the mounts
 	late    []plan.Step     // of the child, when it opens nothing any more
+	seals   []string        // mounts to be read-only when all is in them
 	fresh   map[string]bool // mounts with nothing in them but what we put there
 	listed  []aMount        // the config.json's
 	handles map[string]int  // how many mounts have had a target's name
@@ -299,6 +300,9 @@ func (c *compiler) hide() error {
 	}
 	for _, p := range c.linux.MaskedPaths {
 		c.plan.Add("what is read here tells about the machine, or acts on it", &plan.Mask{Path: p, Under: c.kernelMount(p)})
+	}
+	for _, s := range c.seals {
+		c.plan.Add("all is in it that is to be in it: the option ro", &plan.Seal{Target: s})
 	}
 	if c.Spec.Root.Readonly {
 		c.plan.Add("nothing of the root may change: root.readonly", &plan.Seal{Target: "/"})

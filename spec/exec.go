@@ -223,7 +223,8 @@ func (c *compiler) join() error {
 		c.plan.Add("where the process runs: process.execCPUAffinity.final", &plan.Affinity{CPUs: final})
 	}
 	if c.ns.inUser() {
-		c.plan.Add("root in the container's user namespace", &plan.EnterIDs{KeepGroups: c.inside.FixedGroup})
+		uid, gid := c.makers()
+		c.plan.Add("root in the container's user namespace", &plan.EnterIDs{KeepGroups: c.inside.FixedGroup, UID: uid, GID: gid})
 	}
 	if c.Keyring {
 		c.keyLabel()

@@ -37,8 +37,11 @@ type Facts struct {
 
 	// Newuidmap and Newgidmap are the programs' paths, "" where not installed.
 	Newuidmap, Newgidmap string
-	// Files are the sources of bind mounts that are no folders.
-	Files map[string]bool
+	// Files are the sources of bind mounts that are no folders, Hidden those that
+	// the root of the container's user namespace can't reach.
+	Files, Hidden map[string]bool
+	// Modes are those of the root's folders that a tmpfs without one comes on.
+	Modes map[string]uint32
 	// Nofile is the soft limit on descriptors that we were started with, which
 	// the Go runtime has raised for itself; 0 if it has not.
 	Nofile       uint64
@@ -91,6 +94,9 @@ func ReadFacts(s *specs.Spec, bundle string) (*Facts, error) {
 		return nil, err
 	}
 	f.Nofile = startNofile()
+	if s.Root != nil {
+		f.readModes(s, absolute(bundle, s.Root.Path))
+	}
 	if s.Process != nil && s.Root != nil {
 		f.readHome(s.Process, absolute(bundle, s.Root.Path))
 	}
@@ -141,7 +147,8 @@ func (f *Facts) readCaps() error {
 
 // readSources looks at what is going to be mounted from the host.
 func (f *Facts) readSources(s *specs.Spec, bundle string) error {
-	f.Files = make(map[string]bool)
+	f.Files, f.Hidden = make(map[string]bool), make(map[string]bool)
+	users := f.UID == 0 && !f.InUserNS && hasUsers(s)
 	for i := range s.Mounts {
 		m := &s.Mounts[i]
 		if !isBind(m) || slices.Contains(m.Options, "remount") {
@@ -154,6 +161,9 @@ func (f *Facts) readSources(s *specs.Spec, bundle string) error {
 		}
 		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 			f.Files[src] = true
+		}
+		if users && hidden(src) {
+			f.Hidden[src] = true
 		}
 		if err := f.readBelow(m, src); err != nil {
 			return err
@@ -186,6 +196,68 @@ func (f *Facts) readBelow(m *specs.Mount, src string) error {
 		f.Files[path.Join(src, o.below)] = true
 	}
 	return nil
+}
+
+// hidden reports whether there is a folder on the way to a place that is not
+// everybody's to enter.
+func hidden(src string) bool {
+	src, err := filepath.EvalSymlinks(src)
+	for dir := filepath.Dir(src); err == nil; dir = filepath.Dir(dir) {
+		var st unix.Stat_t
+		if err = unix.Stat(dir, &st); err == nil && st.Mode&unix.S_IXOTH == 0 {
+			return true
+		}
+		if dir == "/" {
+			break
+		}
+	}
+	return false
+}
+
+// hasUsers reports whether the container has a user namespace that is not ours.
+func hasUsers(s *specs.Spec) bool {
+	return s.Linux != nil && slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UserNamespace })
+}
+
+// readModes looks at the folders of the root that a tmpfs comes on, as far as
+// they are the root's own: a tmpfs takes over the mode that its place has.
+func (f *Facts) readModes(s *specs.Spec, root string) {
+	dir := -1
+	for i := range s.Mounts {
+		m := &s.Mounts[i]
+		if m.Type != "tmpfs" || slices.ContainsFunc(m.Options, func(o string) bool { return strings.HasPrefix(o, "mode=") }) {
+			continue
+		}
+		target := filepath.Clean("/" + m.Destination)
+		if slices.ContainsFunc(s.Mounts[:i], func(o specs.Mount) bool { return below(target, filepath.Clean("/"+o.Destination)) }) {
+			continue
+		}
+		if dir < 0 {
+			var err error
+			if dir, err = unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+				return
+			}
+			defer unix.Close(dir)
+		}
+		how := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+		fd, err := unix.Openat2(dir, target, &how)
+		if err != nil {
+			continue
+		}
+		var st unix.Stat_t
+		if unix.Fstat(fd, &st) == nil {
+			if f.Modes == nil {
+				f.Modes = make(map[string]uint32)
+			}
+			f.Modes[target] = st.Mode & 0o7777
+		}
+		unix.Close(fd)
+	}
+}
+
+// below reports whether a path is another, or in it.
+func below(p, dir string) bool {
+	return p == dir || strings.HasPrefix(p, dir+"/") || dir == "/"
 }
 
 // readHome looks the process's user up, unless HOME is given: exec(3)'s

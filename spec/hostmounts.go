@@ -15,16 +15,25 @@ import (
 	"vitro/plan"
 )
 
-// hostMount makes what only the host can: a mount with mapped owners, and a
-// tmpfs with a copy in it. The child inherits them.
+// hostMount makes what only the host can: a mount with mapped owners, one of what
+// a user namespace's root can't reach, and a tmpfs with a copy in it. The child
+// inherits them.
 func (c *compiler) hostMount(m *aMount) error {
 	switch {
 	case m.opt.idmap:
 		return c.mapped(m)
 	case m.opt.copyUp:
 		return c.copyUp(m)
+	case c.byHost(m):
+		c.plan.Add("a part of the host that the container's root has no way to",
+			&host.Tree{Source: absolute(c.Bundle, m.Source), Target: m.target, As: m.name(), Recursive: m.opt.rec})
 	}
 	return nil
+}
+
+// byHost reports whether a bind mount's source is to be taken by the host.
+func (c *compiler) byHost(m *aMount) bool {
+	return m.opt.bind && !m.opt.remount && m.opt.below == "" && c.ns.inUser() && c.Facts.Hidden[absolute(c.Bundle, m.Source)]
 }
 
 // name is the handle of a mount.

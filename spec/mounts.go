@@ -34,6 +34,9 @@ func (c *compiler) readMounts() error {
 		if m.opt, err = readOptions(m.Mount); err != nil {
 			return err
 		}
+		if m.opt.bind && !m.opt.remount {
+			m.opt.exact(c.ns.inUser() || c.Facts.InUserNS)
+		}
 		switch {
 		case strings.ContainsRune(m.Destination+m.Source+m.Type, 0):
 			return fmt.Errorf("mount %q: its destination, source or type holds a NUL byte", m.Destination)
@@ -150,6 +153,10 @@ func (c *compiler) covers(target string) {
 func (c *compiler) bind(m *aMount) {
 	o := &m.opt
 	src := absolute(c.Bundle, m.Source)
+	if c.byHost(m) {
+		c.made(m)
+		return
+	}
 	b := &plan.Bind{Source: src, Target: m.target, As: m.as, Recursive: o.rec, Set: o.set, Clear: o.clear, Share: o.sharing(), File: c.Facts.Files[path.Join(src, o.below)], Below: o.below}
 	both := o.recSet|o.recClear != 0
 	if both {
@@ -229,10 +236,28 @@ func (c *compiler) fs(m *aMount) {
 			return
 		}
 	}
-	c.plan.Add(whyFS(m.target), &plan.NewFS{Type: m.Type, Source: m.Source, Options: c.labelled(m), Attr: o.set, Target: m.target, As: m.as})
+	options, attr := c.labelled(m), o.set
+	if mode, ok := c.Facts.Modes[m.target]; ok && m.Type == "tmpfs" && c.Root == nil && !hasOption(options, "mode") {
+		options = append(slices.Clone(options), fmt.Sprintf("mode=%o", mode))
+	}
+	if attr&unix.MOUNT_ATTR_RDONLY != 0 && m.Type == "tmpfs" && c.holds(m.target) {
+		attr &^= unix.MOUNT_ATTR_RDONLY
+		c.seals = append(c.seals, m.name())
+	}
+	c.plan.Add(whyFS(m.target), &plan.NewFS{Type: m.Type, Source: m.Source, Options: options, Attr: attr, Target: m.target, As: m.as})
 	c.share(m)
 	c.put(m, false)
 	c.fresh[m.target] = m.Type == "tmpfs" && m.as == ""
+}
+
+// holds reports whether something is going to be made below a place: a mount,
+// or the devices of /dev.
+func (c *compiler) holds(target string) bool {
+	return target == "/dev" || slices.ContainsFunc(c.listed, func(m aMount) bool { return m.target != target && below(m.target, target) })
+}
+
+func hasOption(options []string, key string) bool {
+	return slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, key+"=") })
 }
 
 // share sets how the events of a file system of the container's own travel.

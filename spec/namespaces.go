@@ -116,6 +116,7 @@ func (c *compiler) clone() error {
 	if offsets != "" {
 		late |= unix.CLONE_NEWTIME // they are written before anybody is in it
 	}
+	c.joinOrder()
 	for _, j := range c.ns.join {
 		c.plan.Add("the container shares this namespace", &host.Open{Path: j.Path, Flags: unix.O_RDONLY, As: j.Handle})
 	}
@@ -125,13 +126,36 @@ func (c *compiler) clone() error {
 	return nil
 }
 
+// makers are the user and group in the container's user namespace that the set-up
+// works as: 0, or else the process's own, if there is no root.
+func (c *compiler) makers() (uid, gid uint32) {
+	pick := func(m []specs.LinuxIDMapping, own uint32) uint32 {
+		if _, ok := hostID(ranges(m), 0); ok || len(m) == 0 {
+			return 0
+		}
+		return own
+	}
+	return pick(c.linux.UIDMappings, c.proc.User.UID), pick(c.linux.GIDMappings, c.proc.User.GID)
+}
+
+// joinOrder has the machine's root join a user namespace behind the others: it
+// has a right to all of them, and that namespace's root only to those that belong
+// to it.
+func (c *compiler) joinOrder() {
+	if c.Facts.UID != 0 || c.Facts.InUserNS || len(c.ns.join) < 2 || c.ns.join[0].Kind != "user" {
+		return
+	}
+	c.ns.join = append(slices.Clone(c.ns.join[1:]), c.ns.join[0])
+}
+
 // enter makes the child root of its namespaces, in its cgroup.
 func (c *compiler) enter() error {
 	c.plan.Append(c.cgroups.Born...)
 	c.plan.Append(c.cgroups.Join...)
 	if c.ns.inUser() {
+		uid, gid := c.makers()
 		c.plan.Add("root in the new user namespace: no more than an ordinary user outside", &plan.EnterIDs{
-			KeepGroups: c.fixedGroups(), Joined: c.ns.user == nil})
+			KeepGroups: c.fixedGroups(), Joined: c.ns.user == nil, UID: uid, GID: gid})
 	}
 	if c.ns.new(unix.CLONE_NEWCGROUP) {
 		c.plan.Add("from here on, the container's cgroup looks like the root of all", &plan.Unshare{Flags: unix.CLONE_NEWCGROUP})

@@ -22,6 +22,7 @@ type options struct {
 	bind, rec        bool
 	idmap, mapRec    bool
 	copyUp, remount  bool
+	plain            []string // the words about the mount itself
 	fs               []string // the file system's own
 	below            string   // see Subpath
 }
@@ -140,8 +141,11 @@ func (o *options) word(w string) bool {
 			continue
 		}
 		change(&o.set, &o.clear, x.set, x.clear)
-		if rec {
+		switch {
+		case rec:
 			change(&o.recSet, &o.recClear, x.set, x.clear)
+		case x.set|x.clear != 0:
+			o.plain = append(o.plain, w)
 		}
 		if x.share != 0 {
 			o.share = x.share
@@ -162,6 +166,54 @@ func change(set, clear *plan.Attr, s, c plan.Attr) {
 		*clear &^= unix.MOUNT_ATTR__ATIME
 	}
 	*set, *clear = (*set|s)&^c, (*clear|c)&^s
+}
+
+// Attributes of a mount besides its access times.
+const flagAttrs = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_NOSYMFOLLOW
+
+// exact makes the attributes of a bind mount what mount(2) makes of its flags,
+// which other runtimes call: without any word about them it is as the host's; else
+// what is not named is off, where it can be taken off (a user namespace's root
+// can't), but access times stay as they are if none of their words is set.
+func (o *options) exact(locked bool) {
+	if len(o.plain) == 0 {
+		return
+	}
+	var times plan.Attr
+	relative := false
+	for _, w := range o.plain {
+		switch w {
+		case "noatime":
+			times |= unix.MOUNT_ATTR_NOATIME
+		case "strictatime":
+			times |= unix.MOUNT_ATTR_STRICTATIME
+		case "nodiratime":
+			times |= unix.MOUNT_ATTR_NODIRATIME
+		case "relatime":
+			relative = true
+		case "atime":
+			times &^= unix.MOUNT_ATTR_NOATIME
+		case "nostrictatime":
+			times &^= unix.MOUNT_ATTR_STRICTATIME
+		case "diratime":
+			times &^= unix.MOUNT_ATTR_NODIRATIME
+		case "norelatime":
+			relative = false
+		}
+	}
+	const all = unix.MOUNT_ATTR__ATIME | unix.MOUNT_ATTR_NODIRATIME
+	o.set, o.clear = o.set&^all, o.clear&^all
+	if times != 0 || relative {
+		if times&unix.MOUNT_ATTR_STRICTATIME != 0 {
+			times &^= unix.MOUNT_ATTR_NOATIME
+		}
+		o.set, o.clear = o.set|times, o.clear|all&^(times&unix.MOUNT_ATTR_NODIRATIME)
+	}
+	off := plan.Attr(flagAttrs)
+	if locked {
+		off = unix.MOUNT_ATTR_NOSYMFOLLOW
+	}
+	o.clear |= off &^ o.set
 }
 
 // unquoteContext takes the quotes from a SELinux context: mount(8) needs them

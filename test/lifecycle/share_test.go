@@ -3,9 +3,11 @@
 package lifecycle
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -150,4 +152,60 @@ func subIDs(t *testing.T) (first uint32) {
 	}
 	t.Skip("needs a range in /etc/subuid")
 	return 0
+}
+
+// A user namespace without a root: the set-up works as the process's user, and
+// so does what is run in it later.
+func TestNoRootInside(t *testing.T) {
+	b := box(t)
+	host := uint32(os.Geteuid())
+	if host == 0 {
+		host = 100000
+		b.Spec.Linux.Namespaces = append(b.Spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+		must(t, filepath.WalkDir(b.Path(""), func(p string, _ os.DirEntry, err error) error { return errors.Join(err, os.Lchown(p, 100000, 100000)) }))
+	}
+	b.Spec.Linux.UIDMappings = []specs.LinuxIDMapping{{ContainerID: 1000, HostID: host, Size: 1}}
+	b.Spec.Linux.GIDMappings = []specs.LinuxIDMapping{{ContainerID: 1000, HostID: uint32(max(os.Getegid(), 0)), Size: 1}}
+	if os.Geteuid() == 0 {
+		b.Spec.Linux.GIDMappings[0].HostID = host
+	}
+	b.Spec.Process.User = specs.User{UID: 1000, GID: 1000}
+	for i := range b.Spec.Mounts {
+		m := &b.Spec.Mounts[i]
+		m.Options = slices.DeleteFunc(m.Options, func(o string) bool { return o == "gid=5" })
+	}
+	b.Start()
+	if out := b.Must("exec", b.ID, "sh", "-c", "id -u; id -g; touch /tmp/x; stat -c %u:%g /tmp/x").Out; out != "1000\n1000\n1000:1000" && !isRunc() {
+		t.Errorf("exec: %q", out)
+	}
+}
+
+// A user namespace is joined beside another's network namespace, which belongs
+// to the machine's root: root has a right to both, if the order is right.
+func TestJoinUserAndForeign(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs the machine's root")
+	}
+	owner, other := box(t), box(t)
+	m := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 2000}}
+	owner.Spec.Linux.Namespaces = append(owner.Spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+	owner.Spec.Linux.UIDMappings, owner.Spec.Linux.GIDMappings = m, m
+	must(t, filepath.WalkDir(owner.Path(""), func(p string, _ os.DirEntry, err error) error { return errors.Join(err, os.Lchown(p, 100000, 100000)) }))
+	owner.Start()
+	other.Start()
+	b := box(t)
+	user, network := fmt.Sprintf("/proc/%d/ns/user", owner.Pid()), fmt.Sprintf("/proc/%d/ns/net", other.Pid())
+	b.Spec.Linux.Namespaces = append(dropNamespace(b.Spec.Linux.Namespaces, specs.NetworkNamespace),
+		specs.LinuxNamespace{Type: specs.UserNamespace, Path: user}, specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: network})
+	b.Unmount("/sys") // a sysfs is its network namespace's owner's to mount
+	b.Unmount("/sys/fs/cgroup")
+	must(t, filepath.WalkDir(b.Path(""), func(p string, _ os.DirEntry, err error) error { return errors.Join(err, os.Lchown(p, 100000, 100000)) }))
+	b.Start()
+	for kind, path := range map[string]string{"user": user, "net": network} {
+		got, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", b.Pid(), kind))
+		want, _ := os.Readlink(path)
+		if err != nil || got != want {
+			t.Errorf("%s namespace: %s, %v; want %s", kind, got, err, want)
+		}
+	}
 }
