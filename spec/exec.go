@@ -115,7 +115,7 @@ func ReadExecFacts(pid int, proc *specs.Process) (*Facts, error) {
 		return nil, err
 	}
 	f.readModules(proc, nil)
-	f.Nofile = startNofile()
+	f.Nofile, f.Pinned = startNofile(), pinned()
 	f.readHome(proc, fmt.Sprintf("/proc/%d/root", pid))
 	return f, nil
 }
@@ -221,6 +221,8 @@ func (c *compiler) join() error {
 	c.plan.Append(steps...)
 	if final != "" {
 		c.plan.Add("where the process runs: process.execCPUAffinity.final", &plan.Affinity{CPUs: final})
+	} else if initial == "" {
+		c.unpin()
 	}
 	if c.ns.inUser() {
 		uid, gid := c.makers()

@@ -42,6 +42,9 @@ type Facts struct {
 	Files, Hidden map[string]bool
 	// Modes are those of the root's folders that a tmpfs without one comes on.
 	Modes map[string]uint32
+	// Pinned are the processors that are there, if we are kept from some of them;
+	// else it is empty.
+	Pinned string
 	// Nofile is the soft limit on descriptors that we were started with, which
 	// the Go runtime has raised for itself; 0 if it has not.
 	Nofile       uint64
@@ -93,6 +96,7 @@ func ReadFacts(s *specs.Spec, bundle string) (*Facts, error) {
 	if err := f.readFeatures(s, bundle); err != nil {
 		return nil, err
 	}
+	f.Pinned = pinned()
 	f.Nofile = startNofile()
 	if s.Root != nil {
 		f.readModes(s, absolute(bundle, s.Root.Path))
@@ -201,7 +205,12 @@ func (f *Facts) readBelow(m *specs.Mount, src string) error {
 // hidden reports whether there is a folder on the way to a place that is not
 // everybody's to enter.
 func hidden(src string) bool {
-	src, err := filepath.EvalSymlinks(src)
+	fd, err := unix.Open(src, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	src, err = os.Readlink("/proc/self/fd/" + strconv.Itoa(fd)) // whatever links there are
 	for dir := filepath.Dir(src); err == nil; dir = filepath.Dir(dir) {
 		var st unix.Stat_t
 		if err = unix.Stat(dir, &st); err == nil && st.Mode&unix.S_IXOTH == 0 {
@@ -282,6 +291,26 @@ func (f *Facts) readHome(proc *specs.Process, rootfs string) {
 			return
 		}
 	}
+}
+
+// pinned are the processors that are there, if some of them are not ours to run on.
+func pinned() string {
+	var own unix.CPUSet
+	data, err := os.ReadFile("/sys/devices/system/cpu/online")
+	if err != nil || unix.SchedGetaffinity(0, &own) != nil {
+		return ""
+	}
+	online := strings.TrimSpace(string(data))
+	mask, err := plan.ParseList(online)
+	if err != nil {
+		return ""
+	}
+	for n := range 64 * len(mask) {
+		if mask[n/64]>>(n%64)&1 != 0 && !own.IsSet(n) {
+			return online
+		}
+	}
+	return ""
 }
 
 // joinedFixed looks whether a user namespace that is named by a process forbids

@@ -126,6 +126,14 @@ func (c *compiler) clone() error {
 	return nil
 }
 
+// unpin takes back that we are kept to some processors: the container runs on
+// those of its cgroup.
+func (c *compiler) unpin() {
+	if c.Facts.Pinned != "" {
+		c.plan.Add("on all processors that its cgroup has, though we are kept to some", &plan.Affinity{CPUs: c.Facts.Pinned})
+	}
+}
+
 // makers are the user and group in the container's user namespace that the set-up
 // works as: 0, or else the process's own, if there is no root.
 func (c *compiler) makers() (uid, gid uint32) {
@@ -152,6 +160,7 @@ func (c *compiler) joinOrder() {
 func (c *compiler) enter() error {
 	c.plan.Append(c.cgroups.Born...)
 	c.plan.Append(c.cgroups.Join...)
+	c.unpin()
 	if c.ns.inUser() {
 		uid, gid := c.makers()
 		c.plan.Add("root in the new user namespace: no more than an ordinary user outside", &plan.EnterIDs{

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -328,4 +329,36 @@ func TestVersion(t *testing.T) {
 	if f.Annotations["org.opencontainers.runc.checkpoint.enabled"] != "true" && !isRunc() {
 		t.Errorf("features: %v", f.Annotations)
 	}
+}
+
+// A caller that is kept to one processor doesn't keep its containers there.
+func TestUnpinned(t *testing.T) {
+	if _, err := exec.LookPath("taskset"); err != nil {
+		t.Skip("needs taskset")
+	}
+	if isRunc() {
+		t.Skip("needs a newer runc")
+	}
+	all := allowed(read(t, "/proc/self/status"))
+	if all == "0" {
+		t.Skip("needs two processors")
+	}
+	b := box(t)
+	pinned := filepath.Join(filepath.Dir(b.Dir), "pinned")
+	must(t, os.WriteFile(pinned, []byte("#!/bin/sh\nexec taskset -c 0 '"+b.Runtime+"' \"$@\"\n"), 0o755))
+	b.Runtime = pinned
+	b.Start()
+	if got := allowed(read(t, fmt.Sprintf("/proc/%d/status", b.Pid()))); got != all {
+		t.Errorf("the container runs on processors %s; want %s", got, all)
+	}
+	if got := allowed(b.Must("exec", b.ID, "cat", "/proc/self/status").Out); got != all {
+		t.Errorf("a further process runs on processors %s; want %s", got, all)
+	}
+}
+
+// allowed is the list of processors in /proc/PID/status.
+func allowed(status string) string {
+	_, rest, _ := strings.Cut(status, "Cpus_allowed_list:\t")
+	list, _, _ := strings.Cut(rest, "\n")
+	return list
 }
