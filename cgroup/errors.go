@@ -63,7 +63,11 @@ func (e *NotDelegated) Error() string {
 	if len(e.Controllers) > 0 {
 		what = strings.Join(e.Controllers, ", ")
 	}
-	return fmt.Sprintf("control %s by cgroup: %s is not writable for uid %d", what, e.Path, e.UID)
+	rule := ""
+	if e.UID != 0 { // the words are runc's
+		rule = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups: "
+	}
+	return fmt.Sprintf("control %s by cgroup: %s%s is not writable for uid %d", what, rule, e.Path, e.UID)
 }
 
 // Hint is what to do about it.

@@ -96,8 +96,8 @@ func TestSetupUnitRefuses(t *testing.T) {
 		{"no systemd", "", `{}`, v2Layout(), ErrNoSystemd.Error()},
 		{"path", "/docker/abc", `{}`, managedBy(v2Layout(), 252), `read cgroupsPath "/docker/abc": with systemd it has the form "slice:prefix:name"`},
 		{"controller", "", `{"cpu":{"quota":50000}}`, managedBy(userLayout(), 252),
-			"control cpu by cgroup: /sys/fs/cgroup/cgroup.subtree_control is not writable for uid 1000"},
-		{"user on v1", "", someUser, user, "control memory, pids by cgroup: /sys/fs/cgroup/memory/user.slice is not writable for uid 1000"},
+			"control cpu by cgroup: rootless needs no limits + no cgrouppath when no permission is granted for cgroups: /sys/fs/cgroup/cgroup.subtree_control is not writable for uid 1000"},
+		{"user on v1", "", someUser, user, "control memory, pids by cgroup: rootless needs no limits + no cgrouppath when no permission is granted for cgroups: /sys/fs/cgroup/memory/user.slice is not writable for uid 1000"},
 		{"no cgroups", "", someUser, managedBy(&Layout{FS: fakeFS{}}, 252), ErrNone.Error()},
 	} {
 		t.Run(c.name, func(t *testing.T) {

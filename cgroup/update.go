@@ -185,7 +185,11 @@ func (u *updater) checkMemory(m *specs.LinuxMemory) error {
 			return err
 		}
 		if n := parseSize(usage); n >= uint64(limit) {
-			return &Invalid{"memory.limit", itoa(limit), "the container uses " + byteSize(n) + " already"}
+			what := "memory"
+			if value(m.Swap) > 0 {
+				what = "memory+swap"
+			}
+			return &Invalid{"memory.limit", itoa(limit), "rejecting " + what + " limit: the container uses " + byteSize(n) + " already"}
 		}
 		return nil
 	}

@@ -74,7 +74,7 @@ func TestUpdate(t *testing.T) {
 		{"weight", updateV2, `{}`, `{"blockIO":{"weight":1000,"weightDevice":[{"major":8,"minor":0,"weight":10}]}}`, "io.weight=10000<default 100 io.weight=8:0 1<8:0 default"},
 		{"rdma", updateV2, `{}`, `{"rdma":{"mlx4_0":{"hcaHandles":3}}}`, "rdma.max=mlx4_0 hca_handle=3<mlx4_0 hca_handle=2 hca_object=max"},
 		{"unified", updateV2, `{}`, `{"unified":{"memory.high":"77"}}`, "memory.high=77<max"},
-		{"check", updateV2, `{}`, `{"memory":{"limit":3000,"checkBeforeUpdate":true}}`, `set memory.limit to "3000": the container uses 4.883 KiB already`},
+		{"check", updateV2, `{}`, `{"memory":{"limit":3000,"checkBeforeUpdate":true}}`, `set memory.limit to "3000": rejecting memory limit: the container uses 4.883 KiB already`},
 		{"check, room", updateV2, `{}`, `{"memory":{"limit":6000,"checkBeforeUpdate":true}}`, "memory.max=6000<max"},
 		{"not there", updateV2, `{}`, `{"pids":{"limit":1}}`, "set pids.limit: no pids controller in the container's cgroups"},
 		{"no file", updateV2, `{}`, `{"memory":{"reservation":1}}`, "set memory.reservation: no file memory.low in this kernel"},

@@ -60,7 +60,7 @@ func catalogue() []Child {
 		&Remount{Target: "/tmp", Set: unix.MOUNT_ATTR_RDONLY, Options: []string{"size=1m"}, Share: unix.MS_PRIVATE | unix.MS_REC},
 		&Remount{Target: "/data", Clear: unix.MOUNT_ATTR_RDONLY, Bind: true},
 		&Label{File: "attr/exec", Value: "a:b:c", Option: []string{"--selinux-label", "a:b:c"}},
-		&EnterTime{},
+		&EnterTime{}, &EnterCgroup{Pidfd: "ns-a", PID: 7},
 		&Scheduler{Policy: unix.SCHED_FIFO, Priority: 10, Flags: unix.SCHED_FLAG_RESET_ON_FORK},
 		&Scheduler{Policy: unix.SCHED_DEADLINE, Runtime: 1, Deadline: 2, Period: 3}, &Scheduler{Nice: -5},
 		&IOPriority{Class: 1, Priority: 7}, &IOPriority{Class: 2}, &IOPriority{Class: 3},

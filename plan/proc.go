@@ -48,6 +48,24 @@ func (a *Label) Lower(asm *Asm) {
 	asm.Do(SysWrite, fd, Str(a.Value), Int(len(a.Value)))
 }
 
+// EnterCgroup moves the child into the cgroup namespace of the process behind a
+// pidfd, of which the name is Pidfd. It comes behind the birth in that process's
+// cgroup: with cgroup2's option nsdelegate, systemd's, nobody may move a process
+// across the root of the cgroup namespace that he is in himself.
+type EnterCgroup struct {
+	Pidfd string `json:"pidfd"`
+	PID   int    `json:"pid,omitempty"` // of that process, for people
+}
+
+func (a *EnterCgroup) Verb() string { return "enter-cgroup" }
+func (a *EnterCgroup) Line() string {
+	return fmt.Sprintf("setns [pidfd of %d] CLONE_NEWCGROUP", a.PID)
+}
+func (a *EnterCgroup) Shell(s *Script) {} // nsenter(1) is in it already
+func (a *EnterCgroup) Lower(asm *Asm) {
+	asm.Do(SysSetns, asm.Use(a.Pidfd), Namespaces.As(unix.CLONE_NEWCGROUP))
+}
+
 // EnterTime moves the child into the time namespace that it has made. Its
 // offsets can be written only as long as nobody is in it (time_namespaces(7)): so
 // the child isn't born there, but makes it, has it set, and then enters.

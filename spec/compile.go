@@ -205,6 +205,9 @@ func (c *compiler) hostBefore() error {
 		return err
 	}
 	c.cgroups, c.dirs = setup, setup.Dirs
+	if c.Facts.UID != 0 && len(c.dirs) == 0 && c.Await != "" && !c.ns.private(unix.CLONE_NEWPID) {
+		c.warnings = append(c.warnings, "neither a cgroup nor a PID namespace holds the container's processes together, so not all of them can be ended. Such configuration is strongly discouraged")
+	}
 	c.plan.Append(setup.Before...)
 	if c.Await != "" {
 		c.plan.Add("how another process has the container start", &host.FIFO{Path: c.Await + "/exec.fifo", As: "exec.fifo"})

@@ -5,6 +5,7 @@ package spec
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"strings"
@@ -67,7 +68,11 @@ func ReadInside(pid int, dirs cgroup.Dirs) (*Inside, error) {
 		if !d.V2 {
 			continue
 		}
-		if data, err := smallfile.Read(d.Path + "/cgroup.subtree_control"); err == nil && len(strings.TrimSpace(string(data))) > 0 {
+		data, err := smallfile.Read(d.Path + "/cgroup.subtree_control")
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // it has moved, and somebody has removed the cgroup
+			in.Full, in.Leaf = d.Path, elsewhere(pid, d.Path)
+		case err == nil && len(strings.TrimSpace(string(data))) > 0:
 			in.Full, in.Leaf = d.Path, leafOf(pid, d.Path)
 		}
 	}
@@ -100,8 +105,27 @@ func memberIn(text, dir string) string {
 	return dir
 }
 
-func groupsFixed(path string) bool {
-	data, err := smallfile.Read(path)
+// elsewhere is the cgroup of version 2 that a process is in, wherever that is in
+// the tree that dir was in.
+func elsewhere(pid int, dir string) string {
+	root := ""
+	for up := path.Dir(dir); up != "/"; up = path.Dir(up) {
+		var st unix.Statfs_t
+		if unix.Statfs(up, &st) == nil && st.Type == unix.CGROUP2_SUPER_MAGIC {
+			root = up
+		}
+	}
+	data, err := smallfile.Read(fmt.Sprintf("/proc/%d/cgroup", pid))
+	for line := range strings.Lines(string(data)) {
+		if p, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok && err == nil && root != "" {
+			return path.Join(root, p)
+		}
+	}
+	return dir
+}
+
+func groupsFixed(file string) bool {
+	data, err := smallfile.Read(file)
 	return err == nil && strings.TrimSpace(string(data)) == "deny"
 }
 
@@ -213,8 +237,15 @@ func (c *compiler) join() error {
 	if initial != "" {
 		c.plan.Add("where the process is born: process.execCPUAffinity.initial", &host.Affinity{CPUs: initial})
 	}
-	c.plan.Add("a process in the container's namespaces, all joined in one call", &plan.Clone{Into: into,
-		Enter: &plan.Enter{Flags: c.inside.Namespaces, Pidfd: hook.Container, PID: c.inside.PID}})
+	flags := c.inside.Namespaces
+	if into != "" {
+		flags &^= unix.CLONE_NEWCGROUP
+	}
+	c.plan.Add("a process in the container's namespaces, joined in one call", &plan.Clone{Into: into,
+		Enter: &plan.Enter{Flags: flags, Pidfd: hook.Container, PID: c.inside.PID}})
+	if flags != c.inside.Namespaces {
+		c.plan.Add("its cgroup namespace too, now that the process is in its cgroup", &plan.EnterCgroup{Pidfd: hook.Container, PID: c.inside.PID})
+	}
 	if initial != "" {
 		c.plan.Add("and we are where we were", &host.Affinity{})
 	}

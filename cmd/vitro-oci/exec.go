@@ -37,6 +37,9 @@ func execContainer(inv *invocation) (int, error) {
 		return execFailed, err
 	}
 	code, err := inv.exec(c)
+	if errors.Is(err, unix.EBUSY) && inv.get("cgroup") != "" {
+		err = fmt.Errorf("adding pid of the new process to cgroups: %w", err)
+	}
 	if err != nil {
 		return execFailed, fmt.Errorf("exec in container %q: %w", c.ID, err)
 	}
@@ -120,6 +123,9 @@ func (inv *invocation) execPlan(c *container.Container, b *bundle, proc *specs.P
 	inside, err := spec.ReadInside(c.State.Pid, dirs)
 	if err != nil {
 		return nil, err
+	}
+	if inv.get("cgroup") != "" {
+		inside.Full = "" // the one that is named, or none
 	}
 	return spec.CompileExec(&spec.ExecRequest{
 		ID: c.ID, Bundle: b.dir, Spec: b.spec, Process: proc, Facts: facts, Inside: inside, Cgroups: dirs, Stdio: streams.Names(), Preserve: preserve,
