@@ -107,6 +107,8 @@ install: build man ## into PREFIX (/usr/local)
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin bin/vitro bin/vitro-oci
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 bin/man/*.1
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 bin/man/*.8
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's,/usr/local/bin,$(PREFIX)/bin,' dist/vitro-boot.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/vitro-boot.service
 	mkdir -p $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	bin/vitro completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/vitro
 	bin/vitro completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_vitro

@@ -163,18 +163,25 @@ func (e *Engine) Prune(match func(*Info) bool) (removed []string, freed int64, e
 // Sizes are the bytes that a container has written to its root file system,
 // and those with the image's.
 func (e *Engine) Sizes(i *Info) (written, all int64) {
-	_ = filepath.WalkDir(filepath.Join(i.Dir, "upper"), func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
-			return nil
-		}
-		if st, err := d.Info(); err == nil {
-			written += st.Size()
-		}
-		return nil
-	})
+	written = SizeOf(filepath.Join(i.Dir, "upper"))
 	all = written
 	if img, err := e.Images.Get(string(i.ImageID)); err == nil {
 		all += img.Size
 	}
 	return written, all
+}
+
+// SizeOf is the bytes of all files in a folder that we may look into: an
+// ordinary user's containers have some of other users.
+func SizeOf(dir string) (size int64) {
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return nil
+		}
+		if st, err := d.Info(); err == nil {
+			size += st.Size()
+		}
+		return nil
+	})
+	return size
 }

@@ -113,9 +113,9 @@ func diskCommand(a *app) *cobra.Command {
 	var verbose bool
 	c := &cobra.Command{
 		Use:   "df",
-		Short: "show what images and containers take on the disk",
-		Long: "Show what images and containers take on the disk. Images are counted as archives, a layer that several have once;\n" +
-			"containers by the files that they have written.",
+		Short: "show what images, containers and volumes take on the disk",
+		Long: "Show what images, containers and volumes take on the disk. Images are counted as archives, a layer that several have\n" +
+			"once; containers by the files that they have written, as far as the user may see them.",
 		Args: cobra.NoArgs,
 	}
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "each of them")
@@ -130,7 +130,7 @@ func diskCommand(a *app) *cobra.Command {
 			return err
 		}
 		if !verbose {
-			return rows(&list{format: text}, listing.Disk, listing.DiskUsage(u.layers, u.images, u.containers, nil))
+			return rows(&list{format: text}, listing.Disk, listing.DiskUsage(u.layers, u.images, u.containers, u.volumes))
 		}
 		return u.show(text)
 	}
@@ -142,6 +142,7 @@ type usage struct {
 	layers     int64
 	images     []listing.Image
 	containers []listing.Container
+	volumes    []listing.Volume
 }
 
 func measure(e *engine.Engine) (u usage, err error) {
@@ -154,6 +155,16 @@ func measure(e *engine.Engine) (u usage, err error) {
 		c.SizeRw, _ = e.Sizes(i)
 		u.containers = append(u.containers, *c)
 	}
+	volumes, err := e.Volumes.List()
+	if err != nil {
+		return u, err
+	}
+	users := e.VolumeUsers()
+	for _, v := range volumes {
+		it := listVolume(v, users[v.Name])
+		it.Size = engine.SizeOf(v.Data())
+		u.volumes = append(u.volumes, it)
+	}
 	u.layers, u.images, err = e.ImageUsage(infos)
 	return u, err
 }
@@ -164,6 +175,7 @@ func (u *usage) show(text string) error {
 	var all struct {
 		Images     []listing.ImageRow
 		Containers []listing.ContainerRow
+		Volumes    []listing.VolumeRow
 	}
 	now := time.Now()
 	for _, i := range u.images {
@@ -171,6 +183,9 @@ func (u *usage) show(text string) error {
 	}
 	for _, c := range u.containers {
 		all.Containers = append(all.Containers, c.Row(now, false))
+	}
+	for _, v := range u.volumes {
+		all.Volumes = append(all.Volumes, v.Row())
 	}
 	if text != "" && text != "table" {
 		return printOne(text, all)
@@ -180,5 +195,9 @@ func (u *usage) show(text string) error {
 		return err
 	}
 	fmt.Print("\nContainers space usage:\n\n")
-	return rows(new(list), listing.DiskContainers, all.Containers)
+	if err := rows(new(list), listing.DiskContainers, all.Containers); err != nil {
+		return err
+	}
+	fmt.Print("\nLocal Volumes space usage:\n\n")
+	return rows(new(list), listing.DiskVolumes, all.Volumes)
 }

@@ -26,7 +26,7 @@ var commands = [...]func(*app) *cobra.Command{
 	psCommand, inspectCommand, topCommand, statsCommand, updateCommand, renameCommand, eventsCommand, containerCommand,
 	loadCommand, importCommand, imagesCommand, rmiCommand, volumeCommand, networkCommand,
 	explainCommand, labCommand, burnCommand,
-	systemCommand, infoCommand, versionCommand, completionCommand,
+	systemCommand, infoCommand, versionCommand, generateCommand, completionCommand,
 }
 
 // app is what the commands share.
