@@ -195,7 +195,7 @@ func TestUpdateVerb(t *testing.T) {
 	if u.Memory.Usage.Limit != 96<<20 || u.Pids.Limit != 20 {
 		t.Errorf("after the update: %+v, %+v", u.Memory.Usage, u.Pids)
 	}
-	data, err := os.ReadFile(filepath.Join(s.root, "c", resourcesFile))
+	data, err := os.ReadFile(filepath.Join(s.root, "c", container.ResourcesFile))
 	want := `{"memory":{"limit":100663296,"swap":-1},"cpu":{"quota":20000,"period":50000},"pids":{"limit":20},"blockIO":{}}` + "\n"
 	if err != nil || string(data) != want {
 		t.Errorf("kept is %s, %v; want %s", data, err, want)
