@@ -6,10 +6,12 @@ package near
 import (
 	"cmp"
 	"slices"
+	"strings"
 )
 
 // Names are at most three of the names, by how few letters are to be changed
-// in word to have them, and none that is too far from it to be meant.
+// in word to have them. One that differs in more than a quarter isn't meant,
+// unless one of the two is the other's beginning.
 func Names(word string, names []string) []string {
 	type candidate struct {
 		name string
@@ -17,7 +19,8 @@ func Names(word string, names []string) []string {
 	}
 	var all []candidate
 	for _, n := range names {
-		if far := Distance(word, n); far <= 1+len(word)/4 {
+		far := Distance(word, n)
+		if far <= 1+len(word)/4 || begins(n, word) || begins(word, n) {
 			all = append(all, candidate{n, far})
 		}
 	}
@@ -30,6 +33,8 @@ func Names(word string, names []string) []string {
 	}
 	return list
 }
+
+func begins(name, with string) bool { return len(with) > 1 && strings.HasPrefix(name, with) }
 
 // Hint is the sentence for it: `did you mean "web1"?`. It is empty if nothing is near.
 func Hint(word string, names []string) string {

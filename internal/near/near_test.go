@@ -17,6 +17,7 @@ func TestNames(t *testing.T) {
 		{"web", []string{"web1", "db", "mail"}, []string{"web1"}, `did you mean "web1"?`},
 		{"wbe1", []string{"web2", "web1", "wbe"}, []string{"wbe", "web1"}, `did you mean "wbe" or "web1"?`},
 		{"abcd", []string{"abcd4", "abcd3", "abcd2", "abcd1", "abcd1"}, []string{"abcd1", "abcd2", "abcd3"}, `did you mean "abcd1" or "abcd2" or "abcd3"?`},
+		{"web", []string{"web-frontend-1", "we", "w"}, []string{"we", "web-frontend-1"}, `did you mean "we" or "web-frontend-1"?`},
 		{"database", []string{"web"}, nil, ""},
 		{"", nil, nil, ""},
 	} {
