@@ -160,7 +160,7 @@ func TestNobodyMissesAnEvent(t *testing.T) {
 	if err := l.Read(visit(&c)); !errors.Is(err, context.Canceled) {
 		t.Errorf("afterwards: %v; %d events are missing", err, c.left)
 	}
-	if files, _ := filepath.Glob(l.path() + ".*"); len(files) < 10 {
+	if files, _ := filepath.Glob(l.path() + ".*"); len(files) < 2 { // how many depends on how often one writes alone
 		t.Errorf("only %d files were renamed", len(files))
 	}
 }
