@@ -17,7 +17,6 @@ import (
 
 	"vitro/internal/ocijson"
 	"vitro/monitor"
-	"vitro/spec"
 )
 
 // An Inspection is all that is known about a container, with Docker's names:
@@ -256,7 +255,7 @@ func (e *Engine) Inspect(name string, size bool) (*Inspection, error) {
 		r.RestartCount = i.Exit.Restarts
 	}
 	r.GraphDriver = i.inspectDriver()
-	r.Mounts = inspectMounts(s, i.Dir)
+	r.Mounts = inspectMounts(i.Dir)
 	r.HostConfig = i.inspectHostConfig(s)
 	r.Config = i.inspectConfig(s)
 	r.NetworkSettings = i.inspectNetwork(s)
@@ -329,28 +328,15 @@ func (i *Info) inspectDriver() InspectedDriver {
 	return d
 }
 
-// inspectMounts are those that were asked for: not what every container has,
-// nor the engine's own files.
-func inspectMounts(s *specs.Spec, dir string) []InspectedMount {
+// inspectMounts are those that were asked for.
+func inspectMounts(dir string) []InspectedMount {
 	list := []InspectedMount{}
-	for _, m := range s.Mounts {
-		usual := slices.ContainsFunc(spec.Mounts(), func(u specs.Mount) bool { return u.Destination == m.Destination && u.Type == m.Type })
-		if usual || filepath.Dir(m.Source) == dir || m.Destination == initPath {
-			continue
-		}
-		i := InspectedMount{Type: m.Type, Source: m.Source, Destination: m.Destination, RW: true}
-		if m.Type == "tmpfs" {
-			i.Source = ""
-		}
-		for _, o := range m.Options {
-			switch {
-			case o == "ro" || o == "rro":
-				i.RW, i.Mode = false, "ro"
-			case strings.HasSuffix(o, "private") || strings.HasSuffix(o, "shared") || strings.HasSuffix(o, "slave"):
-				i.Propagation = o
-			}
-		}
-		list = append(list, i)
+	ms, err := Mounts(dir)
+	if err != nil {
+		return list
+	}
+	for _, m := range ms {
+		list = append(list, InspectedMount{m.Type, m.Name, m.Source, m.Destination, m.Driver, m.Mode, m.RW, m.Propagation})
 	}
 	return list
 }

@@ -22,9 +22,9 @@ const version = "0.1.0"
 // commands is the table of commands, a file for each.
 var commands = [...]func(*app) *cobra.Command{
 	runCommand, createCommand, startCommand, stopCommand, restartCommand, killCommand, removeCommand, pauseCommand, unpauseCommand, waitCommand,
-	execCommand, attachCommand, logsCommand, cpCommand, diffCommand, exportCommand,
+	execCommand, attachCommand, logsCommand, cpCommand, diffCommand, exportCommand, commitCommand,
 	psCommand, inspectCommand, topCommand, statsCommand, updateCommand, renameCommand, eventsCommand, containerCommand,
-	loadCommand, importCommand, imagesCommand, rmiCommand, volumeCommand, networkCommand,
+	loadCommand, importCommand, saveCommand, imagesCommand, rmiCommand, tagCommand, historyCommand, imageCommand, volumeCommand, networkCommand,
 	explainCommand, labCommand, burnCommand,
 	systemCommand, infoCommand, versionCommand, generateCommand, completionCommand,
 }
