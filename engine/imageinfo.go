@@ -183,13 +183,14 @@ func (e *Engine) PruneImages(all bool, also func(*InspectedImage) bool) (sum ima
 	if err != nil {
 		return sum, err
 	}
-	containers, err := e.List()
-	if err != nil {
-		return sum, err
-	}
 	for _, img := range list {
-		needed := slices.ContainsFunc(containers, func(c *Info) bool { return c.ImageID == img.ID })
-		if needed || len(img.Refs) > 0 && !all {
+		if len(img.Refs) > 0 && !all {
+			continue
+		}
+		if id, err := e.standsOn(img); err != nil || id != "" {
+			if err != nil {
+				return sum, err
+			}
 			continue
 		}
 		i, err := e.inspectImage(img)

@@ -45,15 +45,42 @@ func (e *Engine) RemoveImage(name string, force bool) (image.Removed, error) {
 	if err != nil {
 		return image.Removed{}, imageHint(err)
 	}
-	used := e.used()
-	for _, d := range img.DiffIDs {
-		if id, ok := used[d]; ok && len(img.Refs) < 2 {
-			return image.Removed{}, hint(fmt.Errorf("remove image %q: container %s stands on it", name, id[:min(12, len(id))]), "end the container first")
-		}
+	if id, err := e.standsOn(img); err != nil {
+		return image.Removed{}, err
+	} else if id != "" && len(img.Refs) < 2 {
+		return image.Removed{}, hint(fmt.Errorf("remove image %q: container %s stands on it", name, id[:min(12, len(id))]), "remove the container first: vitro rm %s", id[:min(12, len(id))])
 	}
+	used := e.used()
 	res, err := e.Images.Remove(name, image.RemoveOptions{Force: force, InUse: func(d image.Digest) bool {
 		return used[d] != ""
 	}})
 	e.tellRemoved(img, res)
 	return res, err
+}
+
+// standsOn is a container that was made of an image, or has it mounted. To share
+// layers with it is nothing: they stay.
+func (e *Engine) standsOn(img image.Image) (id string, err error) {
+	list, err := e.List()
+	if err != nil {
+		return "", err
+	}
+	for _, c := range list {
+		if c.ImageID == img.ID {
+			return c.ID, nil
+		}
+		ms, err := Mounts(c.Dir)
+		if err != nil {
+			return "", err
+		}
+		for _, m := range ms {
+			if m.Type != kindImage {
+				continue
+			}
+			if i, err := e.Images.Get(m.Source); err == nil && i.ID == img.ID {
+				return c.ID, nil
+			}
+		}
+	}
+	return "", nil
 }

@@ -54,7 +54,7 @@ func inspectCommand(a *app) *cobra.Command {
 func containerCommand(a *app) *cobra.Command {
 	c := &cobra.Command{Use: "container", Short: "all that can be done with containers"}
 	for _, mk := range [...]func(*app) *cobra.Command{
-		attachCommand, createCommand, execCommand, inspectCommand, killCommand, logsCommand, pauseCommand, renameCommand, restartCommand,
+		attachCommand, commitCommand, cpCommand, createCommand, diffCommand, execCommand, exportCommand, inspectCommand, killCommand, logsCommand, pauseCommand, renameCommand, restartCommand,
 		removeCommand, runCommand, startCommand, statsCommand, stopCommand, topCommand, unpauseCommand, updateCommand, waitCommand,
 		containerPruneCommand, containerExistsCommand,
 	} {

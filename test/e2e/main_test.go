@@ -23,6 +23,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"vitro/test/world"
 )
 
 // stage is what all tests of a process share.
@@ -42,6 +44,7 @@ var st stage
 const inside = "VITRO_E2E_INSIDE"
 
 func TestMain(m *testing.M) {
+	world.Main()
 	if os.Geteuid() == 0 && os.Getenv(inside) == "" {
 		os.Exit(again())
 	}
