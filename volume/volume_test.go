@@ -202,7 +202,7 @@ func TestManyFill(t *testing.T) {
 func TestKilled(t *testing.T) {
 	s, image := newStore(t), tree(t, 20)
 	want := sum(t, image+"/data")
-	for n := range 30 {
+	for n := range 12 {
 		name := fmt.Sprintf("v%d", n)
 		cmd := exec.Command("/proc/self/exe", "-test.run=TestFillForKilled")
 		cmd.Env = append(os.Environ(), "VOLUME_FILL="+s.Root+" "+name+" "+image)
@@ -212,7 +212,7 @@ func TestKilled(t *testing.T) {
 		for i := 0; !exists(s.Root+"/"+name+"/stage") && i < 10000; i++ {
 			time.Sleep(50 * time.Microsecond)
 		}
-		time.Sleep(time.Duration(n) * 100 * time.Microsecond)
+		time.Sleep(time.Duration(n) * 300 * time.Microsecond)
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		if exists(s.Root+"/"+name+"/data/g0") && !exists(s.Root+"/"+name+"/ready") {

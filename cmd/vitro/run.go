@@ -86,7 +86,7 @@ func limitFlags(fl *pflag.FlagSet, f *engine.Flags) {
 // fileFlags are those about files.
 func fileFlags(fl *pflag.FlagSet, f *engine.Flags) {
 	fl.StringArrayVarP(&f.Volumes, "volume", "v", nil, "mount a volume or a path of the host: [SOURCE:]TARGET[:ro,…]")
-	fl.StringArrayVar(&f.Mounts, "mount", nil, "mount something: type=bind|volume|tmpfs|image,source=…,target=…,readonly")
+	fl.StringArrayVar(&f.Mounts, "mount", nil, "mount a bind, volume, tmpfs or image: type=…,source=…")
 	fl.StringArrayVar(&f.VolumesFrom, "volumes-from", nil, "mount what another container has mounted: CONTAINER[:ro]")
 	fl.StringVar(&f.VolumeDriver, "volume-driver", "", "the driver of volumes that are made: local")
 	fl.StringArrayVar(&f.Tmpfs, "tmpfs", nil, "mount a file system in memory: TARGET[:size=…,mode=…]")
