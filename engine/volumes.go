@@ -19,6 +19,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"vitro/container"
+	"vitro/event"
 	"vitro/image"
 	"vitro/plan"
 	"vitro/spec"
@@ -387,7 +388,15 @@ func (e *Engine) VolumeUsers() map[string]int {
 
 // RemoveVolume removes a volume that no container uses.
 func (e *Engine) RemoveVolume(name string) error {
-	return e.Volumes.Remove(name, e.usersOfVolume)
+	err := e.Volumes.Remove(name, e.usersOfVolume)
+	if err == nil {
+		e.tellVolume("destroy", name)
+	}
+	return err
+}
+
+func (e *Engine) tellVolume(action, name string) {
+	e.Tell(event.Event{Type: event.Volume, Action: action, ID: name, Attributes: map[string]string{"driver": volume.Driver}})
 }
 
 // dropVolumes removes the volumes without a name of a container that is about to
@@ -423,5 +432,10 @@ func (e *Engine) CreateVolume(v volume.Volume, driver string) (volume.Volume, er
 	if v.Name == "" {
 		v.Name, v.Anonymous = container.NewID(), true
 	}
-	return e.Volumes.Create(v)
+	_, before := e.Volumes.Get(v.Name)
+	v, err := e.Volumes.Create(v)
+	if err == nil && before != nil {
+		e.tellVolume("create", v.Name)
+	}
+	return v, err
 }
