@@ -20,7 +20,7 @@ type pending struct {
 	server *Server
 	query  query
 	msg    []byte // as it is sent, with an ID of our own
-	from   unix.SockaddrInet4
+	from   unix.RawSockaddrInet4
 	of     *conn // nil: from a datagram
 	id     uint16
 
@@ -36,7 +36,7 @@ type pending struct {
 }
 
 // forward sends a question on its way. It reports false if there is no room.
-func (s *Server) forward(q *query, msg []byte, from *unix.SockaddrInet4, of *conn) bool {
+func (s *Server) forward(q *query, msg []byte, from *unix.RawSockaddrInet4, of *conn) bool {
 	for p := range s.pending { // asked again, with patience at its end
 		if of == nil && p.of == nil && p.from == *from && p.query.id == q.id && bytes.Equal(p.query.question, q.question) {
 			return true
@@ -92,7 +92,7 @@ func (p *pending) again(now time.Time) {
 	}
 	answer := p.worst
 	if answer == nil {
-		answer = p.query.reply(nil, codeFailure, nil, maxMessage)
+		answer = p.query.reply(nil, codeFailure, nil, 0, maxMessage)
 	}
 	p.deliver(answer)
 }

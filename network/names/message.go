@@ -163,12 +163,12 @@ func (q *query) readRest(msg []byte, at, count int) (code int) {
 // nobody is to keep it.
 type record struct {
 	typ  uint16
-	data []byte
+	data string
 }
 
 // reply makes an answer of our own, behind what is in b, of at most size bytes: records
-// that have no room are left out, and the answer says so.
-func (q *query) reply(b []byte, code int, records []record, size int) []byte {
+// that have no room are left out, and the answer says so. It begins with another record each turn.
+func (q *query) reply(b []byte, code int, records []record, turn, size int) []byte {
 	start := len(b)
 	flags := flagResponse | q.flags&(maskOpcode|flagDesired) | flagRecursion | uint16(code&maskCode)
 	if code == codeOK {
@@ -176,7 +176,7 @@ func (q *query) reply(b []byte, code int, records []record, size int) []byte {
 	}
 	be := binary.BigEndian
 	b = be.AppendUint16(b, q.id)
-	b = append(b, make([]byte, headerSize-2)...)
+	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 	if q.question != nil {
 		be.PutUint16(b[start+4:], 1)
 		b = append(b, q.question...)
@@ -185,7 +185,8 @@ func (q *query) reply(b []byte, code int, records []record, size int) []byte {
 		size -= 11
 	}
 	n := 0
-	for _, r := range records {
+	for i := range records {
+		r := &records[(i+turn)%len(records)]
 		if len(b)-start+12+len(r.data) > size {
 			flags |= flagTruncated
 			break
@@ -222,7 +223,7 @@ func (q *query) dnssec() uint16 {
 // cut is an answer of somebody else's that is too large for a datagram: its
 // head, which tells the client to ask again by TCP.
 func (q *query) cut(answer []byte) []byte {
-	b := q.reply(nil, int(answer[3]&maskCode), nil, maxMessage)
+	b := q.reply(nil, int(answer[3]&maskCode), nil, 0, maxMessage)
 	binary.BigEndian.PutUint16(b[2:], binary.BigEndian.Uint16(answer[2:])|flagTruncated)
 	return b
 }

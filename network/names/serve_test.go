@@ -235,9 +235,9 @@ func says(q []byte, code, n int) []byte {
 	p, _, _ := parseQuery(q)
 	var list []record
 	for i := range n {
-		list = append(list, record{typeA, []byte{192, 0, 2, byte(i)}})
+		list = append(list, record{typeA, string([]byte{192, 0, 2, byte(i)})})
 	}
-	return p.reply(nil, code, list, maxMessage)
+	return p.reply(nil, code, list, 0, maxMessage)
 }
 
 func honest(q []byte, tcp bool) [][]byte {

@@ -40,6 +40,8 @@ type Server struct {
 	turn    int
 	random  []byte
 	in, out []byte
+	client  unix.RawSockaddrInet4 // of the datagram at hand
+	events  [32]unix.EpollEvent
 }
 
 // A handler is what cares for a descriptor.
@@ -84,12 +86,11 @@ func (s *Server) Fd() int { return s.epoll }
 // Work does what there is to do, without waiting. Call it when Fd can be read, and when as much time
 // as it returns has passed; negative: nothing happens by itself.
 func (s *Server) Work() (time.Duration, error) {
-	var events [32]unix.EpollEvent
-	n, err := unix.EpollWait(s.epoll, events[:], 0)
+	n, err := unix.EpollWait(s.epoll, s.events[:], 0)
 	if err != nil && !errors.Is(err, unix.EINTR) {
 		return -1, fmt.Errorf("wait for questions: %w", err)
 	}
-	for _, e := range events[:max(n, 0)] {
+	for _, e := range s.events[:max(n, 0)] {
 		if h := s.watched[e.Fd]; h != nil { // one before it may have closed it
 			h.ready(e.Events)
 		}
@@ -101,6 +102,7 @@ func (s *Server) Work() (time.Duration, error) {
 // process that has ended; -1: for ever. It closes the server.
 func (s *Server) Serve(stop int) error {
 	defer s.Close()
+	fds := make([]unix.PollFd, 2)
 	for {
 		wait, err := s.Work()
 		if err != nil {
@@ -110,7 +112,8 @@ func (s *Server) Serve(stop int) error {
 		if wait >= 0 {
 			ms = int((wait + time.Millisecond - 1) / time.Millisecond)
 		}
-		fds := []unix.PollFd{{Fd: int32(s.epoll), Events: unix.POLLIN}, {Fd: int32(stop), Events: unix.POLLIN}}
+		fds[0] = unix.PollFd{Fd: int32(s.epoll), Events: unix.POLLIN}
+		fds[1] = unix.PollFd{Fd: int32(stop), Events: unix.POLLIN}
 		if _, err := unix.Poll(fds, ms); err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("wait for questions: %w", err)
 		}
@@ -184,24 +187,20 @@ type datagrams struct{ *Server }
 
 func (s datagrams) ready(uint32) {
 	for range batch {
-		n, from, err := unix.Recvfrom(s.sockets.UDP, s.in, 0)
+		n, err := recvfrom(s.sockets.UDP, s.in, &s.client)
 		if err != nil {
 			return
-		}
-		client, ok := from.(*unix.SockaddrInet4)
-		if !ok {
-			continue
 		}
 		if n > maxQuery {
 			n = 0 // no question is that long
 		}
-		s.handle(s.in[:n], client, nil)
+		s.handle(s.in[:n], &s.client, nil)
 	}
 }
 
 // handle answers a message, or sends it on its way. It is from a datagram's sender, or
 // of a connection.
-func (s *Server) handle(msg []byte, from *unix.SockaddrInet4, of *conn) {
+func (s *Server) handle(msg []byte, from *unix.RawSockaddrInet4, of *conn) {
 	q, code, isQuery := parseQuery(msg)
 	if !isQuery {
 		if of != nil {
@@ -219,7 +218,7 @@ func (s *Server) handle(msg []byte, from *unix.SockaddrInet4, of *conn) {
 		switch {
 		case known:
 			s.turn++
-			s.out = q.reply(s.out[:0], codeOK, rotate(records, s.turn), size)
+			s.out = q.reply(s.out[:0], codeOK, records, s.turn, size)
 			s.send(s.out, from, of)
 			return
 		case s.table.outward():
@@ -231,17 +230,17 @@ func (s *Server) handle(msg []byte, from *unix.SockaddrInet4, of *conn) {
 			code = codeNoName
 		}
 	}
-	s.out = q.reply(s.out[:0], code, nil, size)
+	s.out = q.reply(s.out[:0], code, nil, 0, size)
 	s.send(s.out, from, of)
 }
 
 // send hands an answer over. A client that doesn't take it has to ask again.
-func (s *Server) send(answer []byte, to *unix.SockaddrInet4, of *conn) {
+func (s *Server) send(answer []byte, to *unix.RawSockaddrInet4, of *conn) {
 	if of != nil {
 		of.answer(answer)
 		return
 	}
-	_ = unix.Sendto(s.sockets.UDP, answer, unix.MSG_DONTWAIT, to)
+	_ = sendto(s.sockets.UDP, answer, to)
 }
 
 // id is a number that nobody can foresee.

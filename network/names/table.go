@@ -4,8 +4,6 @@ package names
 
 import (
 	"cmp"
-	"errors"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -78,6 +76,7 @@ type entry struct {
 // A segment is one of the networks' folders.
 type segment struct {
 	name     string
+	suffix   string // a dot and the name
 	path     string // of names
 	stamp    stamp
 	settled  bool // nothing can have changed without a new stamp
@@ -92,6 +91,8 @@ type table struct {
 	stamp   stamp
 	settled bool
 	nets    []*segment // all that there are, by name
+	found   []address
+	records []record
 }
 
 // refresh looks for what has changed.
@@ -115,7 +116,7 @@ func (t *table) list() {
 	was := t.nets
 	t.nets = nil
 	for _, name := range readNames(t.dir) {
-		n := &segment{name: strings.ToLower(name), path: filepath.Join(t.dir, name, "names")}
+		n := &segment{name: strings.ToLower(name), suffix: "." + strings.ToLower(name), path: filepath.Join(t.dir, name, "names")}
 		if i := slices.IndexFunc(was, func(o *segment) bool { return o.path == n.path }); i >= 0 {
 			n = was[i]
 		}
@@ -140,7 +141,7 @@ func readNames(dir string) []string {
 func (n *segment) refresh(id string) {
 	st, err := stampOf(n.path)
 	if err != nil {
-		*n = segment{name: n.name, path: n.path}
+		*n = segment{name: n.name, suffix: n.suffix, path: n.path}
 		return
 	}
 	if st == n.stamp && n.settled {
@@ -158,6 +159,7 @@ func (n *segment) refresh(id string) {
 }
 
 func (n *segment) read() {
+	buf := make([]byte, lineSize)
 	was := n.entries
 	n.entries = make(map[string]entry, len(was))
 	changed := false
@@ -169,7 +171,7 @@ func (n *segment) read() {
 		}
 		e, ok := was[id]
 		if !ok || e.stamp != st || !old(st) {
-			e, changed = entry{st, parseHost(id, readLine(path))}, true
+			e, changed = entry{st, parseHost(id, readLine(path, buf))}, true
 		}
 		n.entries[id] = e
 	}
@@ -189,21 +191,20 @@ func (n *segment) read() {
 }
 
 // readLine is the content of a file, or the target of a symbolic link.
-func readLine(path string) string {
-	if s, err := os.Readlink(path); err == nil {
-		return s
+func readLine(path string, buf []byte) string {
+	if n, err := unix.Readlink(path, buf); err == nil {
+		return string(buf[:n])
 	}
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return ""
 	}
-	defer f.Close()
-	b := make([]byte, lineSize)
-	k, err := io.ReadFull(f, b)
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+	defer unix.Close(fd)
+	n, err := unix.Read(fd, buf)
+	if err != nil {
 		return ""
 	}
-	return string(b[:k])
+	return string(buf[:n])
 }
 
 // member reports whether the container is in the network.
@@ -223,27 +224,29 @@ func (t *table) outward() bool {
 }
 
 // find are the addresses of all containers of a name: that of a container, a short
-// ID or an alias, alone or with a network's name behind it.
+// ID or an alias, alone or with a network's name behind it. The list is used again by the next call.
 func (t *table) find(name string) (list []address, known bool) {
-	add := func(hosts []*host) {
-		for _, h := range hosts {
-			known = true
-			for _, a := range h.addresses {
-				if !slices.Contains(list, a) {
-					list = append(list, a)
-				}
+	t.found = t.found[:0]
+	for _, n := range t.nets {
+		known = t.add(n.byName[name]) || known
+	}
+	for _, n := range t.nets {
+		if first, ok := strings.CutSuffix(name, n.suffix); ok && !known {
+			known = t.add(n.byName[first])
+		}
+	}
+	return t.found, known
+}
+
+func (t *table) add(hosts []*host) bool {
+	for _, h := range hosts {
+		for _, a := range h.addresses {
+			if !slices.Contains(t.found, a) {
+				t.found = append(t.found, a)
 			}
 		}
 	}
-	for _, n := range t.nets {
-		add(n.byName[name])
-	}
-	for _, n := range t.nets {
-		if first, ok := strings.CutSuffix(name, "."+n.name); ok && !known {
-			add(n.byName[first])
-		}
-	}
-	return list, known
+	return len(hosts) > 0
 }
 
 // owner is the full name of the container that has the address.
@@ -258,11 +261,13 @@ func (t *table) owner(a address) (name string, known bool) {
 	return "", false
 }
 
-// answer is what the table knows about a question.
+// answer is what the table knows about a question. The records are used again by the next call.
 func (t *table) answer(q *query) (records []record, known bool) {
 	if q.odd {
 		return nil, false
 	}
+	defer func() { t.records = records[:0] }()
+	records = t.records
 	if list, known := t.find(q.name); known {
 		for _, a := range list {
 			typ := uint16(typeA)
@@ -270,7 +275,7 @@ func (t *table) answer(q *query) (records []record, known bool) {
 				typ = typeAAAA
 			}
 			if q.typ == typ || q.typ == typeANY {
-				records = append(records, record{typ, []byte(a)})
+				records = append(records, record{typ, string(a)})
 			}
 		}
 		return records, true
@@ -282,17 +287,8 @@ func (t *table) answer(q *query) (records []record, known bool) {
 	name, known := t.owner(a)
 	if known && (q.typ == typePTR || q.typ == typeANY) {
 		if w := wireName(name); w != nil {
-			records = append(records, record{typePTR, w})
+			records = append(records, record{typePTR, string(w)})
 		}
 	}
 	return records, known
-}
-
-// rotate moves the first records to the end, so that each comes first in turn.
-func rotate(records []record, turn int) []record {
-	if len(records) < 2 {
-		return records
-	}
-	turn %= len(records)
-	return slices.Concat(records[turn:], records[:turn])
 }
