@@ -130,8 +130,11 @@ func (x *explainer) place() {
 }
 
 func (x *explainer) closed() {
-	if x.p.Closed != "" {
+	switch {
+	case x.p.Closed != "":
 		x.say("", "couldn't look inside: %s", x.p.Closed)
+	case !x.p.Tables:
+		x.say("", "what the firewall does here can't be seen: that takes root's rights (CAP_NET_ADMIN)")
 	}
 }
 

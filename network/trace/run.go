@@ -45,6 +45,9 @@ type spot struct {
 
 // in runs f in the namespace.
 func (s *spot) in(f func() error) error {
+	if s.Own {
+		return f() // an ordinary user may not even enter where he is
+	}
 	if s.file == nil {
 		return s.err
 	}

@@ -90,6 +90,7 @@ func TestExplainGolden(t *testing.T) {
 		{"refused outside", unix.ECONNREFUSED, false, []Place{edit(far, func(p *Place) { p.Route.Next = "" })}},
 		{"UDP arrives", unix.ETIMEDOUT, true, []Place{far, through, end}},
 		{"UDP outside", unix.ETIMEDOUT, true, []Place{edit(far, func(p *Place) { p.Route.Next = "" })}},
+		{"an ordinary user", unix.ETIMEDOUT, false, []Place{edit(far, func(p *Place) { p.Tables, p.There, p.Route.Next = false, nil, "" })}},
 		{"closed", unix.ETIMEDOUT, false, []Place{edit(far, func(p *Place) { p.Closed = "not allowed" })}},
 	} {
 		r := Explain(&Result{Request: Request{To: addr(web), UDP: c.udp}, Outcome: c.outcome, Sent: c.outcome != unix.ENETUNREACH && c.outcome != unix.EPERM, Places: c.places})
@@ -186,6 +187,7 @@ for i in 1 2; do
 	ip netns add web$i; ip link add v$i type veth peer name eth0 netns web$i; ip link set v$i master br0 up
 	ip -n web$i link set lo up; ip -n web$i addr add 10.0.9.1$i/24 dev eth0; ip -n web$i link set eth0 up; ip -n web$i route add default via 10.0.9.1
 done
+ip addr add fd00::1/64 dev br0 nodad; ip -n web1 addr add fd00::11/64 dev eth0 nodad
 ip netns add far; ip link add vfar type veth peer name eth0 netns far; ip link set vfar up; ip addr add 10.0.8.1/24 dev vfar
 ip -n far addr add 10.0.8.2/24 dev eth0; ip -n far link set eth0 up; ip -n far route add default via 10.0.8.1`
 
@@ -212,6 +214,7 @@ func TestRun(t *testing.T) {
 		{"from the host", "", "", "", "10.0.9.11:80", false, "connected", true},
 		{"over the bridge", "", "", "web2", "10.0.9.11:80", false, "connected", true},
 		{"UDP", "", "", "web2", "10.0.9.11:53", true, "it arrives; no answer came back", true},
+		{"IPv6", "", "", "", "[fd00::11]:80", false, "nobody waits for port 80/tcp here", false},
 		{"nobody listens", "", "", "web2", "10.0.9.11:82", false, "nobody waits for port 82/tcp", false},
 		{"on loopback only", "", "", "web2", "10.0.9.11:81", false, "nobody waits for 81/tcp on 10.0.9.11, but a program on 127.0.0.1", false},
 		{"no such host", "", "", "web2", "10.0.9.99:80", false, "nobody answers to the question who has 10.0.9.99 on eth0", false},
@@ -281,6 +284,27 @@ func TestIptablesLegacy(t *testing.T) {
 	const want = "iptables ends it at forward: rule 1 of chain ip filter FORWARD: tcp dport 80 drop"
 	if got := Explain(res); got.Reached || !strings.Contains(got.String(), want) {
 		t.Errorf("reached %t, want %q in\n%s", got.Reached, want, got)
+	}
+}
+
+// An ordinary user is told what the kernel tells everybody.
+func TestRunAsOrdinaryUser(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("needs to be run by an ordinary user")
+	}
+	m, err := topology.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := Run(m, Request{To: addr("127.0.0.1:9")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := Explain(res)
+	for _, want := range []string{"127.0.0.1 is an address of this namespace", "the firewall does here can't be seen", "nobody waits for port 9/tcp here"} {
+		if got.Reached || !strings.Contains(got.String(), want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
 	}
 }
 
