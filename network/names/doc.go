@@ -26,6 +26,10 @@
 // monitor's own network namespace, so 127.0.0.53 is the host's. Client and server speak to each
 // other through us: search and ndots are the client's business, in the resolv.conf that it has.
 //
+// A program of the container's that listens on port 53 of all addresses finds it taken (EADDRINUSE): it has to
+// name its address. A name with a search domain behind it is none of ours: with "options ndots:0" in its
+// resolv.conf the client asks for the name alone first.
+//
 // One goroutine does all of it; a question on its way is a few hundred bytes. The package is
 // for vitro-oci, so it uses neither net nor net/netip, and has a codec of its own:
 // it needs a header, a question and addresses, and passes on the rest as it came.
