@@ -9,12 +9,13 @@
 //
 // What it knows stands in files, which whoever starts or ends a container keeps:
 //
-//	network/NAME/names/ID     172.29.0.2[,fd00::2] web 0e9d76e79b91 www db …
-//	network/NAME/internal     is there: the network has no way out, for names neither
+//	network/NAME/names/ID         172.29.0.2[,fd00::2] web 0e9d76e79b91 www db …
+//	network/NAME/network.json     "internal": true, no way out, for names neither; "no_dns": true, names aren't answered
 //
 // A line has the addresses, the container's name, its short ID and its aliases;
 // a symbolic link with that text as its target will do as well as a file. A file
 // is put in its place by rename(2), and a name that begins with a dot is none.
+// On the default network, called bridge, names aren't answered, as with Docker.
 // The container's networks are those that have a file with its own ID. So
 // a container that starts, leaves, or is connected to one more network is known
 // with the next question: the server looks at the folders' times of change, which

@@ -69,6 +69,9 @@ func (s *Server) forward(q *query, msg []byte, from *unix.RawSockaddrInet4, of *
 func (s *Server) upstream() upstream {
 	s.resolv.refresh()
 	u := s.resolv.upstream
+	for _, o := range s.config.Options {
+		u.option(o)
+	}
 	if len(s.config.Servers) > 0 {
 		u.servers = nil
 		for _, a := range s.config.Servers {

@@ -115,6 +115,9 @@ var some = map[string]string{
 	"blue/x":  "no address here",
 	"blue/y":  "10.1.0.9",
 	"blue/z":  "10.1.0.8 ..",
+
+	"bridge/a": "10.5.0.2 web aaaa", // the default network
+	"bridge/e": "10.5.0.3 quiet eeee db",
 }
 
 func TestTable(t *testing.T) {
@@ -126,7 +129,7 @@ func TestTable(t *testing.T) {
 	for name, want := range map[string]string{
 		"web": "10.1.0.2 fd00::2 10.2.0.2", "www": "10.1.0.2 fd00::2", "aaaa": "10.1.0.2 fd00::2 10.2.0.2",
 		"pool": "10.1.0.2 fd00::2 10.1.0.3", "db": "10.1.0.3 10.2.0.3", "db.red": "10.2.0.3", "db.blue": "10.1.0.3",
-		"db.example.org": "10.1.0.3", "db.green": "", "secret": "", "dddd": "", "secret.green": "", "no": "", "": "", "blue": "", "link": "10.1.0.4",
+		"db.example.org": "10.1.0.3", "db.green": "", "secret": "", "dddd": "", "secret.green": "", "quiet": "", "quiet.bridge": "", "no": "", "": "", "blue": "", "link": "10.1.0.4",
 	} {
 		list, known := table.find(name)
 		var got []string
@@ -141,8 +144,17 @@ func TestTable(t *testing.T) {
 	if name, _ := table.owner(parseAddress("10.2.0.3")); name != "db.red" {
 		t.Errorf("owner = %q", name)
 	}
-	if _, known := table.owner(parseAddress("10.3.0.9")); known {
-		t.Error("the owner of an address of another network is known")
+	for _, a := range []string{"10.3.0.9", "10.5.0.3"} {
+		if _, known := table.owner(parseAddress(a)); known {
+			t.Errorf("the owner of %s, of another network or a silent one, is known", a)
+		}
+	}
+	put(t, filepath.Join(table.dir, "mute/names"), "a", "10.6.0.2 web aaaa")
+	put(t, filepath.Join(table.dir, "mute/names"), "f", "10.6.0.3 hushed ffff")
+	put(t, filepath.Join(table.dir, "mute"), "network.json", "{\n  \"no_dns\": true,\n  \"labels\": {\n    \"x\": \"\\\"internal\\\": true\"\n  }\n}")
+	table.refresh()
+	if _, known := table.find("hushed"); known || !table.outward() {
+		t.Errorf("a network without names answers: %t; is open: %t", known, table.outward())
 	}
 }
 
@@ -186,12 +198,14 @@ func TestTableFollows(t *testing.T) {
 		t.Error("red is not internal")
 	}
 	put(t, filepath.Join(table.dir, "inner/names"), "a", "10.4.0.2 web aaaa")
-	put(t, filepath.Join(table.dir, "inner"), "internal", "1")
+	put(t, filepath.Join(table.dir, "inner"), "network.json", "{\n  \"internal\": true\n}")
 	if known(""); !table.outward() {
 		t.Error("one way out is enough")
 	}
-	if err := os.RemoveAll(filepath.Join(table.dir, "red")); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"red", "bridge"} {
+		if err := os.RemoveAll(filepath.Join(table.dir, name)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if known(""); table.outward() {
 		t.Error("an internal network lets questions out")

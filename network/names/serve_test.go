@@ -395,7 +395,7 @@ func TestForward(t *testing.T) {
 	})
 	t.Run("internal", func(t *testing.T) {
 		c := start(t, map[string]string{"blue/a": "10.1.0.2 web"}, "nameserver 127.0.0.2")
-		put(t, filepath.Join(c.dir, "blue"), "internal", "yes")
+		put(t, filepath.Join(c.dir, "blue"), "network.json", "{\n  \"internal\": true\n}")
 		before := good.asked.Load()
 		if got := c.dig("www.example"); got != "NXDOMAIN" || good.asked.Load() != before {
 			t.Errorf("%q, asked %d times", got, good.asked.Load()-before)

@@ -25,6 +25,7 @@ type Config struct {
 	ID      string   // the container
 	Resolv  string   // whose name servers are asked; "" is /etc/resolv.conf
 	Servers []string // --dns: asked instead of those of Resolv
+	Options []string // --dns-option: besides those of Resolv
 }
 
 // A Server answers one container's questions. It is for one goroutine.

@@ -17,6 +17,13 @@ import (
 // lineSize is how long a container's line may be.
 const lineSize = 4096
 
+// recordSize is how long a network's definition may be.
+const recordSize = 64 << 10
+
+// defaultName is the network that a container has if it names none. As with
+// Docker, its containers don't find each other by name.
+const defaultName = "bridge"
+
 // settling is how long after its time of change a folder may change once more
 // with the same time: file systems count in the kernel's ticks.
 const settling = 50 * time.Millisecond
@@ -82,7 +89,8 @@ type segment struct {
 	settled  bool // nothing can have changed without a new stamp
 	entries  map[string]entry
 	byName   map[string][]*host
-	internal bool
+	internal bool // it has no way out
+	silent   bool // names are not answered on it
 }
 
 // A table is all that a container may know of others.
@@ -153,9 +161,16 @@ func (n *segment) refresh(id string) {
 		n.entries, n.byName = nil, nil
 		return
 	}
-	_, err = os.Lstat(filepath.Join(filepath.Dir(n.path), "internal"))
-	n.internal = err == nil
+	n.record()
 	n.read()
+}
+
+// record looks at the network's definition, as json.MarshalIndent writes it. In a
+// text of a person's the quotation marks have backslashes before them.
+func (n *segment) record() {
+	text := readLine(filepath.Join(filepath.Dir(n.path), "network.json"), make([]byte, recordSize))
+	n.internal = strings.Contains(text, `"internal": true`)
+	n.silent = n.name == defaultName || strings.Contains(text, `"no_dns": true`)
 }
 
 func (n *segment) read() {
@@ -228,10 +243,12 @@ func (t *table) outward() bool {
 func (t *table) find(name string) (list []address, known bool) {
 	t.found = t.found[:0]
 	for _, n := range t.nets {
-		known = t.add(n.byName[name]) || known
+		if !n.silent {
+			known = t.add(n.byName[name]) || known
+		}
 	}
 	for _, n := range t.nets {
-		if first, ok := strings.CutSuffix(name, n.suffix); ok && !known {
+		if first, ok := strings.CutSuffix(name, n.suffix); ok && !known && !n.silent {
 			known = t.add(n.byName[first])
 		}
 	}
@@ -253,7 +270,7 @@ func (t *table) add(hosts []*host) bool {
 func (t *table) owner(a address) (name string, known bool) {
 	for _, n := range t.nets {
 		for _, e := range n.entries {
-			if e.host != nil && slices.Contains(e.host.addresses, a) {
+			if e.host != nil && !n.silent && slices.Contains(e.host.addresses, a) {
 				return e.host.names[0] + "." + n.name, true
 			}
 		}
