@@ -139,7 +139,7 @@ func (n *Namespace) Open() (*os.File, error) {
 	for _, p := range n.Processes {
 		paths = append(paths, fmt.Sprintf("/proc/%d/ns/net", p.PID))
 	}
-	var err error = fs.ErrNotExist
+	err := fs.ErrNotExist
 	for _, path := range append(paths, n.Names...) {
 		var f *os.File
 		if f, err = os.Open(path); err != nil {

@@ -119,7 +119,6 @@ const drop = 0
 type watcher struct {
 	owner, events int
 	table         string
-	chains        []rules.Chain
 	before        []rules.Chain
 }
 
