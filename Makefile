@@ -15,7 +15,7 @@ FUZZTIME ?= 5s
 
 # The packages whose tests say something about the kernel, for make test-vm.
 VM_TESTS ?= plan plan/run host cgroup cgroup/systemd network rootfs seccomp image image/layer spec container monitor engine \
-            cmd/vitro-oci cmd/vitro test/e2e
+            cmd/vitro-oci cmd/vitro burn lab test/e2e
 
 export GO
 export CGO_ENABLED := 0
