@@ -22,13 +22,14 @@ type shell struct {
 	cmd *exec.Cmd
 	in  *os.File
 	out chan string
+	off bool // a command has not ended: what comes next would be taken for its output
 }
 
 // ended comes behind a command's output, with its status.
 const ended = "=-= command ended:"
 
 // patience is how long a command may take.
-const patience = 2 * time.Minute
+const patience = 4 * time.Minute
 
 // open begins a shell; wrap is a command before it, such as unshare.
 func open(t *testing.T, wrap ...string) *shell {
@@ -70,6 +71,9 @@ func open(t *testing.T, wrap ...string) *shell {
 // do types a command, and is what it prints, and its status.
 func (s *shell) do(command string) (string, int) {
 	s.t.Helper()
+	if s.off {
+		s.t.Skip("a command before this one has not ended")
+	}
 	fmt.Fprintf(s.in, "%s\nprintf '\\n%s %%s\\n' $?\n", command, ended)
 	var lines []string
 	late := time.After(patience)
@@ -88,6 +92,7 @@ func (s *shell) do(command string) (string, int) {
 			}
 			lines = append(lines, line)
 		case <-late:
+			s.off = true
 			s.t.Fatalf("%s\nhas not ended within %v: %s", command, patience, strings.Join(lines, "\n"))
 		}
 	}
