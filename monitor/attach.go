@@ -30,8 +30,9 @@ type Attachment struct {
 	Started func(pid int)
 	Warn    func(text string)
 
-	conn  *os.File
-	write sync.Mutex
+	conn   *os.File
+	write  sync.Mutex
+	unread bool // the output has no reader: the container is being ended
 }
 
 // ErrDetached is the end of an attachment that the user has left.
@@ -127,6 +128,8 @@ func (a *Attachment) Follow(conn *os.File) (exit Exit, err error) {
 	for {
 		kind, body, err := readMessage(in)
 		switch {
+		case err != nil && ended && a.unread:
+			return exit, ErrNoReader
 		case err != nil && ended:
 			return exit, nil // the monitor has cleaned up
 		case err != nil:
@@ -168,18 +171,25 @@ func (a *Attachment) Follow(conn *os.File) (exit Exit, err error) {
 	}
 }
 
-// errNoReader is what the shell calls 141.
-type errNoReader struct{}
+// noReader is the end of an attachment whose output nobody reads any more.
+type noReader struct{}
 
-func (errNoReader) Error() string { return "follow container: nobody reads the output any more" }
+func (noReader) Error() string { return "follow container: nobody reads the output any more" }
 
 // ExitCode is that of a program that SIGPIPE has ended.
-func (errNoReader) ExitCode() int { return 128 + int(unix.SIGPIPE) }
+func (noReader) ExitCode() int { return 128 + int(unix.SIGPIPE) }
 
-// print writes what the container has written. When nobody reads it any more
-// (vitro run busybox yes | head), the container is ended as the signal would
-// end a program; one that we only look at is left alone.
+// ErrNoReader is the end of an attachment whose output nobody reads any more:
+// vitro run busybox yes | head.
+var ErrNoReader error = noReader{}
+
+// print writes what the container has written. When nobody reads it any more,
+// the container is ended as SIGPIPE would end a program; one that we only look
+// at is left alone.
 func (a *Attachment) print(kind message, body []byte) error {
+	if a.unread {
+		return nil
+	}
 	out := os.Stdout
 	if kind == msgErr {
 		out = os.Stderr
@@ -188,10 +198,11 @@ func (a *Attachment) print(kind message, body []byte) error {
 	if !errors.Is(err, unix.EPIPE) {
 		return nil
 	}
-	if a.Proxy {
-		_ = a.send(msgSignal, []byte{byte(unix.SIGKILL)})
+	if !a.Proxy {
+		return ErrNoReader
 	}
-	return errNoReader{}
+	a.unread = true
+	return a.send(msgSignal, []byte{byte(unix.SIGKILL)})
 }
 
 // begin sends input, from when the container runs.

@@ -63,7 +63,7 @@ func main() {
 func (a *app) report(err error) {
 	if e := new(monitor.StartError); errors.As(err, &e) {
 		fmt.Fprint(os.Stderr, e.Text)
-	} else {
+	} else if !errors.Is(err, monitor.ErrNoReader) { // who has left needs no words
 		run.Report(os.Stderr, "vitro", err)
 	}
 	var own interface{ ExitCode() int }
