@@ -17,6 +17,7 @@ import (
 
 	"vitro/container"
 	"vitro/monitor"
+	"vitro/network"
 	"vitro/plan/run"
 )
 
@@ -258,6 +259,11 @@ func (l *life) adopt() (*monitor.Watch, error) {
 	if w.Pidfd, err = s.Open(); err != nil {
 		w.Miss()
 		return w, nil
+	}
+	if at, err := network.ReadAttachments(l.c.Dir); err != nil {
+		w.Warn(err.Error())
+	} else if err := at.Hold(); err != nil {
+		w.Warn(err.Error())
 	}
 	return w, w.Bind(l.c.Dir)
 }

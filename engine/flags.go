@@ -69,7 +69,16 @@ type Flags struct {
 	Privileged                   bool
 	Sysctl                       map[string]string
 
-	// Namespaces: "", "host", "private", "container:ID", "ns:PATH"
+	// Namespaces: "", "host", "private", "container:ID", "ns:PATH"; Network may be a network, too
 	Network, PID, IPC, UTS, Userns, Cgroupns, Time string
-	DNS, DNSSearch, DNSOption, AddHost             []string
+
+	// Networks
+	Networks                           []string // more of them than Network, which is the first
+	IP, IP6, MAC                       string   // on the first
+	NetworkAlias                       []string // on all
+	Link                               []string
+	Publish                            []string
+	PublishAll                         bool
+	Expose                             []string
+	DNS, DNSSearch, DNSOption, AddHost []string
 }

@@ -52,7 +52,7 @@ func Quadlet(r *Record, user bool) (string, error) {
 		given bool
 	}{
 		{"--time", f.Time != ""}, {"--domainname", f.Domainname != ""}, {"--health-start-interval", f.HealthStartInterval != 0},
-		{"--rootfs", f.Rootfs}, {"--rootfs-size", f.RootfsSize != ""}, {"--volume-driver", f.VolumeDriver != "" && f.VolumeDriver != "local"},
+		{"--rootfs", f.Rootfs}, {"--link", len(f.Link) > 0}, {"--rootfs-size", f.RootfsSize != ""}, {"--volume-driver", f.VolumeDriver != "" && f.VolumeDriver != "local"},
 	} {
 		if no.given {
 			return "", hint(fmt.Errorf("make quadlet of container %q: Podman's files have no %s", r.Name, no.flag), "make the container without it, or take vitro generate systemd")
@@ -99,7 +99,12 @@ func quadletKeys(f *Flags) []unit.Key {
 	text("HostName", f.Hostname)
 	text("User", f.User)
 	text("WorkingDir", f.Workdir)
-	text("Network", f.Network)
+	text("Network", append([]string{f.Network}, f.Networks...)...)
+	text("NetworkAlias", f.NetworkAlias...)
+	text("IP", f.IP)
+	text("IP6", f.IP6)
+	text("PublishPort", f.Publish...)
+	text("ExposeHostPort", f.Expose...)
 	words("Environment", f.Env...)
 	words("Label", format.Pairs(f.Labels)...)
 	words("Annotation", format.Pairs(f.Annotations)...)
@@ -147,6 +152,8 @@ func podmanArgs(f *Flags) []string {
 			}
 		}
 	}
+	flag("mac-address", f.MAC)
+	flag("publish-all", set(f.PublishAll))
 	if f.EntrypointSet {
 		args = append(args, "--entrypoint="+f.Entrypoint)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"vitro/container"
 	"vitro/monitor"
+	"vitro/network"
 )
 
 // A Status is where a container is in its life, in Docker's words.
@@ -34,6 +35,8 @@ type Info struct {
 	Health *monitor.Condition
 	Wanted container.Wanted
 	Beside int // the process beside it, 0 if there is none
+
+	Networks network.Attachments // those of its last start
 }
 
 // Info looks at a container.
@@ -51,6 +54,9 @@ func info(c *container.Container) (*Info, error) {
 		return nil, err
 	}
 	i := &Info{Record: r, Dir: c.Dir, Wanted: c.Wanted(), Beside: c.Holder()}
+	if i.Networks, err = network.ReadAttachments(c.Dir); err != nil {
+		return nil, err
+	}
 	if i.Exit, err = c.LoadExit(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}

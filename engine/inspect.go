@@ -5,6 +5,7 @@ package engine
 import (
 	"errors"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -17,6 +18,7 @@ import (
 
 	"vitro/internal/ocijson"
 	"vitro/monitor"
+	"vitro/network"
 )
 
 // An Inspection is all that is known about a container, with Docker's names:
@@ -258,7 +260,7 @@ func (e *Engine) Inspect(name string, size bool) (*Inspection, error) {
 	r.Mounts = inspectMounts(i.Dir)
 	r.HostConfig = i.inspectHostConfig(s)
 	r.Config = i.inspectConfig(s)
-	r.NetworkSettings = i.inspectNetwork(s)
+	r.NetworkSettings = i.inspectNetwork()
 	if size {
 		rw, all := e.Sizes(i)
 		r.SizeRw, r.SizeRootFs = &rw, &all
@@ -276,7 +278,7 @@ func (e *Engine) configOf(i *Info) (*specs.Spec, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	p, err := e.prepare(nil, i.Record, [2]uint16{})
+	p, err := e.prepare(nil, i.Record, [2]uint16{}, false)
 	if err != nil { // something that it needs is gone: the rest can still be shown
 		return &specs.Spec{Process: &specs.Process{Args: i.Command()}, Root: &specs.Root{}, Linux: &specs.Linux{}}, nil
 	}
@@ -421,12 +423,45 @@ func (h *InspectedHostConfig) limits(f *Flags, r *specs.LinuxResources) {
 	}
 }
 
-func (i *Info) inspectNetwork(s *specs.Spec) InspectedNetwork {
+func (i *Info) inspectNetwork() InspectedNetwork {
 	n := InspectedNetwork{Ports: map[string][]InspectedBinding{}, Networks: map[string]InspectedEndpoint{}}
-	if i.State != nil {
-		n.SandboxKey = "/proc/" + itoa(i.State.Pid) + "/ns/net"
+	for _, e := range i.Networks.Endpoints {
+		v := InspectedEndpoint{Aliases: e.Aliases, MacAddress: e.MAC}
+		if e.DNS {
+			v.DNSNames = slices.Concat([]string{i.Name, i.ID[:12]}, e.Aliases)
+		}
+		if i.State != nil { // a container that doesn't run has no addresses
+			v.Gateway, v.IPAddress, v.IPPrefixLen = addressParts(e.Gateway, e.Address)
+			v.IPv6Gateway, v.GlobalIPv6Address, v.GlobalIPv6PrefixLen = addressParts(e.Gateway6, e.Address6)
+		}
+		n.Networks[e.Network] = v
+		if e.Network == network.Default {
+			n.Gateway, n.IPAddress, n.IPPrefixLen, n.MacAddress = v.Gateway, v.IPAddress, v.IPPrefixLen, v.MacAddress
+		}
+	}
+	if i.State == nil {
+		return n
+	}
+	n.SandboxKey = "/proc/" + itoa(i.State.Pid) + "/ns/net"
+	for _, exposed := range i.Networks.Exposed {
+		n.Ports[exposed] = nil
+	}
+	for _, p := range i.Networks.Published() {
+		key := itoa(int(p.Container)) + "/" + p.Proto
+		n.Ports[key] = append(n.Ports[key], InspectedBinding{p.Host.String(), itoa(int(p.HostPort))})
 	}
 	return n
+}
+
+// addressParts are empty where there is no such address.
+func addressParts(gateway netip.Addr, address netip.Prefix) (gw, ip string, bits int) {
+	if gateway.IsValid() {
+		gw = gateway.String()
+	}
+	if address.IsValid() {
+		ip, bits = address.Addr().String(), address.Bits()
+	}
+	return gw, ip, bits
 }
 
 func or(a, b string) string {

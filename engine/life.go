@@ -105,7 +105,7 @@ func (l *life) start(ctx Context) (w *monitor.Watch, err error) {
 	}
 	for try := 0; ; try++ {
 		var p *Prepared
-		if p, err = l.e.prepare(ctx, l.rec, l.hooks.Size); err != nil {
+		if p, err = l.e.prepare(ctx, l.rec, l.hooks.Size, try > 0); err != nil {
 			break
 		}
 		w, err = l.execute(c, p)
@@ -125,7 +125,7 @@ func (l *life) start(ctx Context) (w *monitor.Watch, err error) {
 }
 
 // attempts are how often a start is tried again when somebody else has got the
-// address that was chosen.
+// address or the port that was chosen.
 const attempts = 50
 
 // vanished reports whether the cgroup that the container's was to be made in

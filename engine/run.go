@@ -15,10 +15,8 @@ import (
 
 	"vitro/cgroup"
 	"vitro/container"
-	"vitro/host"
 	"vitro/image"
 	"vitro/monitor"
-	"vitro/network"
 	"vitro/plan"
 	"vitro/rootfs"
 	"vitro/spec"
@@ -55,15 +53,17 @@ func (e *Engine) Prepare(ctx Context, f *Flags) (*Prepared, error) {
 		return nil, err
 	}
 	defer release()
-	return e.prepare(ctx, r, [2]uint16{})
+	return e.prepare(ctx, r, [2]uint16{}, false)
 }
 
 // prepare decides everything about a start of a container. Size is that of the
-// terminal of whoever starts it.
-func (e *Engine) prepare(ctx Context, r *Record, size [2]uint16) (*Prepared, error) {
+// terminal of whoever starts it. Again: another start was faster to take what this
+// one had chosen.
+func (e *Engine) prepare(ctx Context, r *Record, size [2]uint16, again bool) (*Prepared, error) {
 	p := &Prepared{ID: r.ID, engine: e}
 	flags := r.Flags // what is decided of them holds for this start only
-	d := &draft{Flags: &flags, e: e, id: r.ID, dir: filepath.Join(e.Containers.Root, r.ID), image: &r.Config, layers: r.Layers, size: size}
+	flags.Name = r.Name
+	d := &draft{Flags: &flags, e: e, id: r.ID, dir: filepath.Join(e.Containers.Root, r.ID), image: &r.Config, layers: r.Layers, size: size, again: again}
 	if err := e.networkDefault(&flags, p); err != nil {
 		return nil, err
 	}
@@ -87,22 +87,6 @@ func (d *draft) decide(p *Prepared) error {
 	}
 	p.Spec, p.maps = d.spec, d.maps
 	return d.compile(p, root)
-}
-
-// networkDefault is the bridge for root; an ordinary user's container has a
-// network namespace with nothing in it but the loopback.
-func (e *Engine) networkDefault(f *Flags, p *Prepared) error {
-	if e.root && !inUserNS() {
-		return nil
-	}
-	switch f.Network {
-	case "":
-		f.Network = "none"
-		p.Notes = append(p.Notes, "network: loopback only: an ordinary user can't plug into a bridge of the machine (--network=host shares the host's network)")
-	case "bridge", "default":
-		return hint(errors.New("run container with --network=bridge: a bridge takes root"), "--network=host shares the host's network, --network=none is loopback only")
-	}
-	return nil
 }
 
 // root finds what the root file system is made of.
@@ -191,50 +175,4 @@ func (d *draft) known() *specs.Spec {
 		}
 	}
 	return &s
-}
-
-// plug joins the container to its network, and makes the files that go with it.
-func (d *draft) plug(r *spec.Request, p *Prepared) error {
-	var at network.Attachment
-	if d.bridged() {
-		facts, err := network.Read(d.e.Dir)
-		if err != nil {
-			return err
-		}
-		if at, err = facts.Plan(d.id); err != nil {
-			return err
-		}
-		p.Warnings = at.Warnings
-		r.Before = append(r.Before, at.Before...)
-		r.After = append(r.After, at.After...)
-	}
-	name := d.spec.Hostname
-	if name == "" {
-		name = hostHostname()
-	}
-	hosts, err := network.Hosts(name, at.Address.Addr(), at.Gateway, d.AddHost)
-	if err != nil {
-		return err
-	}
-	read := func(file string) []byte { b, _ := os.ReadFile(file); return b }
-	resolv, err := network.Resolver{
-		Host: read("/etc/resolv.conf"), Uplink: read("/run/systemd/resolve/resolv.conf"),
-		Servers: d.DNS, Search: d.DNSSearch, Options: d.DNSOption, Own: d.Network != "host",
-	}.File()
-	if err != nil {
-		return err
-	}
-	var files plan.Plan
-	for _, f := range []struct{ name, content, why string }{
-		{"hosts", string(hosts), "the container finds itself by its name"},
-		{"hostname", name + "\n", "the name that the container goes by"},
-		{"resolv.conf", string(resolv), "the name servers that the container can reach"},
-	} {
-		if content, ok := d.sharedFile(f.name); ok {
-			f.content = content
-		}
-		files.Add(f.why, &host.File{Path: filepath.Join(d.dir, f.name), Content: f.content})
-	}
-	r.Before = append(r.Before, files.Steps...)
-	return nil
 }

@@ -25,6 +25,7 @@ type draft struct {
 	maps   *idMaps  // of a new user namespace; nil: the host's users
 	spec   *specs.Spec
 	size   [2]uint16 // of the caller's terminal: rows, columns
+	again  bool      // the last try was too slow to get what it had chosen
 
 	before []plan.Step // what the mounts need
 }
@@ -174,11 +175,11 @@ func (d *draft) namespaces() error {
 			l.Namespaces = append(l.Namespaces, specs.LinuxNamespace{Type: n.typ, Path: p})
 		case kind == "ns":
 			l.Namespaces = append(l.Namespaces, specs.LinuxNamespace{Type: n.typ, Path: arg})
-		case value == "", value == "private", n.typ == specs.NetworkNamespace && (value == "none" || value == "bridge" || value == "default"),
+		case value == "", value == "private", n.typ == specs.NetworkNamespace && (value == "none" || d.bridged()),
 			n.typ == specs.IPCNamespace && (value == "shareable" || value == "none"):
 			l.Namespaces = append(l.Namespaces, specs.LinuxNamespace{Type: n.typ})
 		default:
-			return hint(fmt.Errorf("read --%s=%s: no such mode", n.name, value), "the modes are host, private, container:ID, ns:PATH%s", map[bool]string{true: ", bridge, none"}[n.typ == specs.NetworkNamespace])
+			return hint(fmt.Errorf("read --%s=%s: no such mode", n.name, value), "the modes are host, private, container:ID, ns:PATH")
 		}
 	}
 	if arg, ok := joined(d.Userns); ok && d.maps != nil {
@@ -189,13 +190,4 @@ func (d *draft) namespaces() error {
 		l.Namespaces = append(l.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace, Path: p})
 	}
 	return nil
-}
-
-// bridged reports whether the container is plugged into the default network.
-func (d *draft) bridged() bool {
-	switch d.Network {
-	case "", "default", "bridge":
-		return true
-	}
-	return false
 }

@@ -3,6 +3,7 @@
 package network
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -14,7 +15,7 @@ import (
 	"vitro/plan"
 )
 
-// Bridge makes the network's bridge and gives it the gateway's address, unless
+// Bridge makes the network's bridge and gives it the gateway's addresses, unless
 // it is there and up.
 type Bridge struct {
 	Network Network `json:"network"`
@@ -23,35 +24,56 @@ type Bridge struct {
 func (a *Bridge) Verb() string    { return "bridge" }
 func (a *Bridge) Undo() plan.Host { return nil } // Release does it
 func (a *Bridge) Line() string {
-	return fmt.Sprintf("bridge %s with %s", a.Network.Bridge, a.Network.Gateway())
+	text := fmt.Sprintf("bridge %s with %s", a.Network.Bridge, a.Network.gateway())
+	if a.Network.Subnet6.IsValid() {
+		text += fmt.Sprintf(" and %s", a.Network.gateway6())
+	}
+	return text
 }
 
 func (a *Bridge) Shell(s *plan.Script) {
 	n := a.Network
 	s.Run("ip link show %s >/dev/null 2>&1 || {", n.Bridge)
-	s.Run("ip link add %s address %s mtu %d type bridge", n.Bridge, mac(n.Gateway().Addr(), true), n.MTU)
-	s.Run("ip addr add %s brd + dev %s", n.Gateway(), n.Bridge)
-	s.Run("[ ! -e %[1]s ] || echo 1 >%[1]s", disableIPv6(n.Bridge))
+	s.Run("ip link add %s address %s mtu %d type bridge", n.Bridge, n.mac(), n.MTU)
+	s.Run("ip addr add %s brd + dev %s", n.gateway(), n.Bridge)
+	if n.Subnet6.IsValid() {
+		s.Run("echo 0 >%s", acceptRA(n.Bridge))
+		s.Run("ip addr add %s dev %s nodad", n.gateway6(), n.Bridge)
+	} else {
+		s.Run("[ ! -e %[1]s ] || echo 1 >%[1]s", disableIPv6(n.Bridge))
+	}
 	s.Run("ip link set %s up; }", n.Bridge)
 }
+
+// mac is the bridge's own hardware address. Without one, it would take the
+// lowest of its ports', and the containers' gateway would change under them. It
+// also tells our bridge from another's of the same name.
+func (n Network) mac() net.HardwareAddr { return mac(n.Gateway, true) }
 
 // Do may run at the same time in several processes: each of its parts is right
 // when another has done it already, and up comes last.
 func (a *Bridge) Do(*plan.Env) error {
 	return route(func(h *netlink.Handle) error {
 		l, err := h.LinkByName(a.Network.Bridge)
-		if err == nil && l.Type() == "bridge" && l.Attrs().Flags&net.FlagUp != 0 {
-			return nil
+		switch {
+		case err != nil:
+			return a.make(h)
+		case !a.Network.owns(l):
+			return &StrangerError{Network: a.Network.Name, Link: a.Network.Bridge}
+		case l.Attrs().Flags&net.FlagUp == 0:
+			return a.make(h)
 		}
-		return a.make(h)
+		return nil
 	})
+}
+
+func (n Network) owns(l netlink.Link) bool {
+	return l.Type() == "bridge" && bytes.Equal(l.Attrs().HardwareAddr, n.mac())
 }
 
 func (a *Bridge) make(h *netlink.Handle) error {
 	n := a.Network
-	// Without an address of its own, a bridge takes the lowest of its ports',
-	// and the containers' gateway would change under them.
-	l := &netlink.Bridge{LinkAttrs: linkAttrs(n.Bridge, mac(n.Gateway().Addr(), true), n.MTU)}
+	l := &netlink.Bridge{LinkAttrs: linkAttrs(n.Bridge, n.mac(), n.MTU)}
 	if err := h.LinkAdd(l); err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("add bridge %s: %w", n.Bridge, missing(err, "bridges", "bridge"))
 	}
@@ -62,10 +84,10 @@ func (a *Bridge) make(h *netlink.Handle) error {
 		}
 		l.Index = found.Attrs().Index
 	}
-	if err := h.AddrAdd(l, &netlink.Addr{IPNet: ipNet(n.Gateway())}); err != nil && !errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("add address %s to %s: %w", n.Gateway(), n.Bridge, err)
+	if err := h.AddrAdd(l, &netlink.Addr{IPNet: ipNet(n.gateway())}); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("add address %s to %s: %w", n.gateway(), n.Bridge, err)
 	}
-	if err := noIPv6(n.Bridge); err != nil {
+	if err := familySix(h, l, n.gateway6()); err != nil {
 		return err
 	}
 	if err := h.LinkSetUp(l); err != nil {
@@ -74,9 +96,40 @@ func (a *Bridge) make(h *netlink.Handle) error {
 	return nil
 }
 
-// noIPv6 keeps IPv6 off a link of the thread's network namespace. The network
-// is IPv4 only, and an end that nobody configures would believe any container
-// that says to be a router (CVE-2020-13401).
+// delBridge deletes the network's bridge, but not another's of the same name.
+func (n Network) delBridge() error {
+	strange := false
+	err := route(func(h *netlink.Handle) error {
+		l, err := h.LinkByName(n.Bridge)
+		strange = err == nil && !n.owns(l)
+		return nil
+	})
+	if err != nil || strange {
+		return err
+	}
+	return delLink(n.Bridge)
+}
+
+// familySix gives a link its IPv6 address, if it has one, without asking the
+// others for it first, which takes a second: the lease says that it is free. Nor
+// does the link believe anybody who says to be a router (CVE-2020-13401).
+func familySix(h *netlink.Handle, l netlink.Link, address netip.Prefix) error {
+	name := l.Attrs().Name
+	if !address.IsValid() {
+		return noIPv6(name)
+	}
+	// A parent namespace may have turned IPv6 off for all new links.
+	if err := errors.Join(sysctl(disableIPv6(name), "0"), sysctl(acceptRA(name), "0")); err != nil {
+		return err
+	}
+	addr := &netlink.Addr{IPNet: ipNet(address), Flags: unix.IFA_F_NODAD}
+	if err := h.AddrAdd(l, addr); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("add address %s to %s: %w", address, name, err)
+	}
+	return nil
+}
+
+// noIPv6 keeps IPv6 off a link of the thread's network namespace.
 func noIPv6(link string) error {
 	err := sysctl(disableIPv6(link), "1")
 	if errors.Is(err, unix.ENOENT) {
@@ -86,6 +139,8 @@ func noIPv6(link string) error {
 }
 
 func disableIPv6(link string) string { return "/proc/sys/net/ipv6/conf/" + link + "/disable_ipv6" }
+
+func acceptRA(link string) string { return "/proc/sys/net/ipv6/conf/" + link + "/accept_ra" }
 
 // mac is the hardware address that goes with an IPv4 address, so that an
 // address that is given out again doesn't meet a stale ARP entry: locally
@@ -101,5 +156,5 @@ func mac(a netip.Addr, host bool) net.HardwareAddr {
 }
 
 func ipNet(p netip.Prefix) *net.IPNet {
-	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), 32)}
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }

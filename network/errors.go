@@ -5,6 +5,7 @@ package network
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,6 +17,88 @@ var ErrTaken = errors.New("taken by another container")
 
 // ErrFull says that the network has no place for another container.
 var ErrFull = errors.New("network is full")
+
+// An UnknownError says that there is no network of this name.
+type UnknownError struct {
+	Name string
+	Have []string // those that there are
+}
+
+func (e *UnknownError) Error() string { return fmt.Sprintf("find network %q: there is none", e.Name) }
+
+// Hint is what to do about it.
+func (e *UnknownError) Hint() string {
+	if len(e.Have) == 0 {
+		return "vitro network create " + e.Name
+	}
+	return fmt.Sprintf("vitro network create %s; there are: %s", e.Name, strings.Join(e.Have, ", "))
+}
+
+// A StrangerError says that the machine has a link of the bridge's name which is not
+// the network's.
+type StrangerError struct {
+	Network, Link string
+}
+
+func (e *StrangerError) Error() string {
+	return fmt.Sprintf("make bridge of network %q: there is a link %s of somebody else's", e.Network, e.Link)
+}
+
+// Hint is what to do about it.
+func (e *StrangerError) Hint() string {
+	return fmt.Sprintf("see ip -d link show %s; remove it, or create the network anew, to have it called otherwise", e.Link)
+}
+
+// A UsedError says that a network has containers, and can't go.
+type UsedError struct {
+	Name string
+	IDs  []string
+}
+
+func (e *UsedError) Error() string {
+	return fmt.Sprintf("remove network %q: %d containers are on it", e.Name, len(e.IDs))
+}
+
+// Hint is what to do about it.
+func (e *UsedError) Hint() string {
+	return "end them, or vitro network disconnect " + e.Name + " CONTAINER: " + strings.Join(e.IDs, " ")
+}
+
+// A PortError says that a port of the host is taken.
+type PortError struct {
+	Port  Port
+	Owner string // "container web", "process 123 (nginx)"; empty if we may not know
+	Err   error
+}
+
+func (e *PortError) Error() string {
+	where := ""
+	if e.Port.Host.IsValid() {
+		where = " of " + e.Port.Host.String()
+	}
+	if errors.Is(e.Err, unix.EADDRINUSE) {
+		owner := e.Owner
+		if owner == "" {
+			owner = "somebody else's process"
+		}
+		return fmt.Sprintf("publish port %d/%s%s: it is taken by %s", e.Port.HostPort, e.Port.Proto, where, owner)
+	}
+	return fmt.Sprintf("publish port %d/%s%s: %v", e.Port.HostPort, e.Port.Proto, where, e.Err)
+}
+
+// Unwrap is the kernel's answer.
+func (e *PortError) Unwrap() error { return e.Err }
+
+// Hint is what to do about it.
+func (e *PortError) Hint() string {
+	switch {
+	case errors.Is(e.Err, unix.EADDRNOTAVAIL):
+		return "the host has no such address: ip address shows those that it has"
+	case errors.Is(e.Err, unix.EADDRINUSE):
+		return fmt.Sprintf("give another port of the host, or none, to have a free one chosen: -p %d", e.Port.Container)
+	}
+	return ""
+}
 
 // A MissingError says that the kernel lacks what an action needs.
 type MissingError struct {

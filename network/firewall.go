@@ -5,10 +5,11 @@ package network
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
 	"golang.org/x/sys/unix"
@@ -18,12 +19,14 @@ import (
 
 // Firewall makes the network's table, in one transaction, unless it is there.
 //
-// The rules name the bridge and the subnet only, so a container costs no rule.
-// A table for each network can be deleted as a whole, and nothing outside it
-// is ever changed: what other tables drop stays dropped ([Attachment].Warnings).
+// The rules name the bridge and the subnet only, so a container costs no rule:
+// its ports are elements of maps, which the kernel looks up once, however many
+// there are. A table for each network can be deleted as a whole, and nothing
+// outside it is ever changed: what other tables drop stays dropped ([Filter]).
 //
-// Who turns on ip_forward makes the machine a router, for its neighbours too.
-// Hence the forward chain: from outside, only answers reach a container.
+// Who turns on forwarding makes the machine a router, for its neighbours too.
+// Hence the forward chain: from outside, which other networks of ours are as well,
+// only answers reach a container, and what comes by a published port.
 type Firewall struct {
 	Network Network `json:"network"`
 }
@@ -31,10 +34,13 @@ type Firewall struct {
 func (a *Firewall) Verb() string    { return "firewall" }
 func (a *Firewall) Undo() plan.Host { return nil } // Release does it
 func (a *Firewall) Line() string {
+	if a.Network.Internal {
+		return fmt.Sprintf("nft table inet %s: nothing gets in or out of %s", a.Network.Bridge, a.Network.Subnet)
+	}
 	return fmt.Sprintf("nft table inet %s: %s leaves with the host's address", a.Network.Bridge, a.Network.Subnet)
 }
 
-// A chain is a base chain and its rules.
+// A chain is a base chain and its rules, or one that others jump to.
 type chain struct {
 	name, kind string
 	hook       *nftables.ChainHook
@@ -51,23 +57,90 @@ type rule struct {
 	comment string
 }
 
-// chains is the whole table.
+// chains is the whole table but its maps.
 func (n Network) chains() []chain {
-	bridge := n.Bridge
+	if n.Internal {
+		return []chain{{"forward", "filter", nftables.ChainHookForward, nftables.ChainPriorityFilter, "hook forward priority filter", n.internalRules()}}
+	}
+	lookup := []rule{{"fib daddr type local jump published", join(toThisHost(), []expr.Any{&expr.Verdict{Kind: expr.VerdictJump, Chain: "published"}}),
+		"what is sent to the host may be for a container"}}
 	return []chain{
-		{"postrouting", "nat", nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource, "hook postrouting priority srcnat", []rule{
-			{fmt.Sprintf("ip saddr %s oifname != %q masquerade", n.Subnet, bridge),
-				join(n.fromSubnet(), ifname(expr.MetaKeyOIFNAME, expr.CmpOpNeq, bridge), []expr.Any{&expr.Masq{}}),
-				"containers leave with the host's address"},
-		}},
-		{"forward", "filter", nftables.ChainHookForward, nftables.ChainPriorityFilter, "hook forward priority filter", []rule{
-			{fmt.Sprintf("iifname != %q oifname %q ct state established,related accept", bridge, bridge),
-				join(fromOutside(bridge), answers(), verdict(expr.VerdictAccept)),
-				"answers to what containers asked"},
-			{fmt.Sprintf("iifname != %q oifname %q drop", bridge, bridge),
-				join(fromOutside(bridge), verdict(expr.VerdictDrop)),
-				"nobody outside talks to a container first"},
-		}},
+		{"guard", "filter", nftables.ChainHookPrerouting, nftables.ChainPriorityRaw, "hook prerouting priority raw", n.guardRules()},
+		{"published", "", nil, nil, "", n.portRules()},
+		{"prerouting", "nat", nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest, "hook prerouting priority dstnat", lookup},
+		{"output", "nat", nftables.ChainHookOutput, nftables.ChainPriorityNATDest, "hook output priority -100", lookup},
+		{"postrouting", "nat", nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource, "hook postrouting priority srcnat", n.sourceRules()},
+		{"forward", "filter", nftables.ChainHookForward, nftables.ChainPriorityFilter, "hook forward priority filter", n.forwardRules()},
+	}
+}
+
+func (n Network) internalRules() []rule {
+	br := n.Bridge
+	return []rule{
+		{fmt.Sprintf("iifname %q oifname != %q drop", br, br),
+			join(ifname(expr.MetaKeyIIFNAME, expr.CmpOpEq, br), ifname(expr.MetaKeyOIFNAME, expr.CmpOpNeq, br), verdict(expr.VerdictDrop)), "no way out"},
+		{fmt.Sprintf("iifname != %q oifname %q drop", br, br), join(fromOutside(br), verdict(expr.VerdictDrop)), "no way in"},
+	}
+}
+
+// guardRules keep a container from the host's loopback, which route_localnet on the bridge would
+// open to it (CVE-2020-8558). They see a packet before any address is translated back.
+func (n Network) guardRules() []rule {
+	from := ifname(expr.MetaKeyIIFNAME, expr.CmpOpEq, n.Bridge)
+	return []rule{
+		{fmt.Sprintf("iifname %q ip daddr 127.0.0.0/8 drop", n.Bridge), join(from, inIPv4(destination4, loopback4), verdict(expr.VerdictDrop)), "the host's loopback is the host's"},
+		{fmt.Sprintf("iifname %q ip saddr 127.0.0.0/8 drop", n.Bridge), join(from, inIPv4(source4, loopback4), verdict(expr.VerdictDrop)), "and nobody else speaks from there"},
+	}
+}
+
+// portRules send what comes to a published port on to the container. The port at
+// one address comes before the same at all.
+func (n Network) portRules() []rule {
+	rules := []rule{
+		{"dnat ip to ip daddr . meta l4proto . th dport map @ports_at", toContainer(unix.NFPROTO_IPV4, "ports_at"), "ports at one address"},
+		{"meta nfproto ipv4 dnat ip to meta l4proto . th dport map @ports", toContainer(unix.NFPROTO_IPV4, "ports"), "ports at each address"},
+	}
+	if n.Subnet6.IsValid() {
+		rules = append(rules,
+			// What comes back to ::1 from another link than lo, the kernel doesn't take.
+			rule{"ip6 daddr ::1 return", join(isLoopback6(), verdict(expr.VerdictReturn)), "IPv6 has no way from there to a container"},
+			rule{"dnat ip6 to ip6 daddr . meta l4proto . th dport map @ports6_at", toContainer(unix.NFPROTO_IPV6, "ports6_at"), "ports at one address"},
+			rule{"meta nfproto ipv6 dnat ip6 to meta l4proto . th dport map @ports6", toContainer(unix.NFPROTO_IPV6, "ports6"), "ports at each address"})
+	}
+	return rules
+}
+
+// sourceRules put the host's address in place of the sender's where answers
+// would not find their way otherwise. Clients from outside keep theirs.
+func (n Network) sourceRules() []rule {
+	br := n.Bridge
+	out, back := ifname(expr.MetaKeyOIFNAME, expr.CmpOpNeq, br), ifname(expr.MetaKeyOIFNAME, expr.CmpOpEq, br)
+	masq := []expr.Any{&expr.Masq{}}
+	rules := []rule{
+		{fmt.Sprintf("ip saddr %s oifname != %q masquerade", n.Subnet, br), join(inIPv4(source4, n.Subnet), out, masq), "containers leave with the host's address"},
+		{fmt.Sprintf("ip saddr %s oifname %q ct status dnat masquerade", n.Subnet, br), join(inIPv4(source4, n.Subnet), back, translated(), masq),
+			"a container at a neighbour's published port"},
+		{fmt.Sprintf("ip saddr 127.0.0.0/8 oifname %q masquerade", br), join(inIPv4(source4, loopback4), back, masq), "the host by its loopback"},
+	}
+	if !n.Subnet6.IsValid() {
+		return rules
+	}
+	if !n.Routed {
+		rules = append(rules, rule{fmt.Sprintf("ip6 saddr %s oifname != %q masquerade", n.Subnet6, br), join(fromIPv6(n.Subnet6), out, masq), "containers leave with the host's address"})
+	}
+	return append(rules, rule{fmt.Sprintf("ip6 saddr %s oifname %q ct status dnat masquerade", n.Subnet6, br),
+		join(fromIPv6(n.Subnet6), back, translated(), masq), "a container at a neighbour's published port"})
+}
+
+func (n Network) forwardRules() []rule {
+	br := n.Bridge
+	return []rule{
+		{fmt.Sprintf("iifname != %q oifname %q ct state established,related accept", br, br), join(fromOutside(br), answers(), verdict(expr.VerdictAccept)),
+			"answers to what containers asked"},
+		{fmt.Sprintf("iifname != %q oifname %q ct status dnat accept", br, br), join(fromOutside(br), translated(), verdict(expr.VerdictAccept)),
+			"published ports"},
+		{fmt.Sprintf("iifname != %q oifname %q drop", br, br), join(fromOutside(br), verdict(expr.VerdictDrop)),
+			"nobody outside talks to a container first"},
 	}
 }
 
@@ -75,8 +148,15 @@ func (a *Firewall) Shell(s *plan.Script) {
 	var b strings.Builder
 	table := "inet " + a.Network.Bridge
 	fmt.Fprintf(&b, "create table %s\n", table)
+	for _, m := range a.Network.maps() {
+		fmt.Fprintf(&b, "add map %s %s { type %s : %s; }\n", table, m.name, m.key.Name, m.value.Name)
+	}
 	for _, c := range a.Network.chains() {
-		fmt.Fprintf(&b, "add chain %s %s { type %s %s; policy accept; }\n", table, c.name, c.kind, c.where)
+		if c.kind == "" {
+			fmt.Fprintf(&b, "add chain %s %s\n", table, c.name)
+		} else {
+			fmt.Fprintf(&b, "add chain %s %s { type %s %s; policy accept; }\n", table, c.name, c.kind, c.where)
+		}
 		for _, r := range c.rules {
 			fmt.Fprintf(&b, "add rule %s %s %s comment %q\n", table, c.name, r.text, r.comment)
 		}
@@ -94,22 +174,55 @@ func (a *Firewall) Do(*plan.Env) error {
 	if _, err := c.ListTableOfFamily(a.Network.Bridge, nftables.TableFamilyINet); err == nil {
 		return nil
 	}
-	t := c.CreateTable(&nftables.Table{Name: a.Network.Bridge, Family: nftables.TableFamilyINet})
+	return a.make(c)
+}
+
+// make writes the table, with the ports of containers that are there already:
+// somebody may have flushed all rules.
+func (a *Firewall) make(c *nftables.Conn) error {
+	n := a.Network
+	t := c.CreateTable(&nftables.Table{Name: n.Bridge, Family: nftables.TableFamilyINet})
+	sets := n.sets(t)
+	for _, s := range sets {
+		if err := c.AddSet(s, nil); err != nil {
+			return err
+		}
+	}
 	accept := nftables.ChainPolicyAccept
-	for _, ch := range a.Network.chains() {
-		nc := c.AddChain(&nftables.Chain{Name: ch.name, Table: t, Type: nftables.ChainType(ch.kind), Hooknum: ch.hook, Priority: ch.priority, Policy: &accept})
+	for _, ch := range n.chains() {
+		nc := &nftables.Chain{Name: ch.name, Table: t, Type: nftables.ChainType(ch.kind), Hooknum: ch.hook, Priority: ch.priority}
+		if ch.kind != "" {
+			nc.Policy = &accept
+		}
+		nc = c.AddChain(nc)
 		for _, r := range ch.rules {
-			c.AddRule(&nftables.Rule{Table: t, Chain: nc, Exprs: r.exprs, UserData: userdata.AppendString(nil, userdata.TypeComment, r.comment)})
+			c.AddRule(&nftables.Rule{Table: t, Chain: nc, Exprs: withIDs(r.exprs, sets), UserData: userdata.AppendString(nil, userdata.TypeComment, r.comment)})
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(n.ports(), "*"))
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		pub, err := readPublication(file)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = pub.add(c, sets)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	if err := c.Flush(); err != nil && !errors.Is(err, unix.EEXIST) { // another container's start was faster
-		return fmt.Errorf("create table inet %s: %w", a.Network.Bridge, missingTables(err))
+		return fmt.Errorf("create table inet %s: %w", n.Bridge, missingTables(err))
 	}
 	return nil
 }
 
 func missingTables(err error) error {
-	return missing(err, "nftables with NAT", "nf_tables nft_chain_nat nft_masq nft_ct")
+	return missing(err, "nftables with NAT", "nf_tables nft_chain_nat nft_masq nft_nat nft_ct nft_fib_inet")
 }
 
 // delTable deletes a table of the family inet with all that is in it. A table
@@ -125,50 +238,4 @@ func delTable(name string) error {
 		return fmt.Errorf("delete table inet %s: %w", name, err)
 	}
 	return nil
-}
-
-// fromSubnet matches packets with a source address in the subnet.
-func (n Network) fromSubnet() []expr.Any {
-	const sourceOffset = 12 // RFC 791, section 3.1
-	addr := n.Subnet.Addr().As4()
-	mask := ipNet(n.Subnet).Mask
-	return []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.NFPROTO_IPV4}},
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: sourceOffset, Len: 4},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: mask, Xor: make([]byte, 4)},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: addr[:]},
-	}
-}
-
-// ifname compares a name of a link, padded to its full length.
-func ifname(key expr.MetaKey, op expr.CmpOp, name string) []expr.Any {
-	data := make([]byte, unix.IFNAMSIZ)
-	copy(data, name)
-	return []expr.Any{&expr.Meta{Key: key, Register: 1}, &expr.Cmp{Op: op, Register: 1, Data: data}}
-}
-
-// fromOutside matches packets that come to the bridge from another link.
-func fromOutside(bridge string) []expr.Any {
-	return join(ifname(expr.MetaKeyIIFNAME, expr.CmpOpNeq, bridge), ifname(expr.MetaKeyOIFNAME, expr.CmpOpEq, bridge))
-}
-
-// answers matches packets of a connection that was let through before.
-func answers() []expr.Any {
-	return []expr.Any{
-		&expr.Ct{Key: expr.CtKeySTATE, Register: 1},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Xor: make([]byte, 4),
-			Mask: binaryutil.NativeEndian.PutUint32(expr.CtStateBitESTABLISHED | expr.CtStateBitRELATED)},
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)},
-	}
-}
-
-func verdict(kind expr.VerdictKind) []expr.Any { return []expr.Any{&expr.Verdict{Kind: kind}} }
-
-func join(parts ...[]expr.Any) []expr.Any {
-	var all []expr.Any
-	for _, p := range parts {
-		all = append(all, p...)
-	}
-	return all
 }

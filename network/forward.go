@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -15,52 +15,102 @@ import (
 	"vitro/plan"
 )
 
-const (
-	ipForward = "/proc/sys/net/ipv4/ip_forward"
-	bootID    = "/proc/sys/kernel/random/boot_id"
-)
+const bootID = "/proc/sys/kernel/random/boot_id"
 
-// Forward has the machine pass IPv4 packets on from one link to another. That
-// it did not before is recorded, and put back when the last lease is released.
+// forwardings are the kernel parameters by which the machine is a router, and
+// the file in the folder of all networks that says what they were before.
+var forwardings = [...]struct{ record, path string }{
+	{"forward", "/proc/sys/net/ipv4/ip_forward"},
+	{"forward6", "/proc/sys/net/ipv6/conf/all/forwarding"},
+}
+
+// Forward has the machine pass packets on from one link to another. That it did not
+// before is recorded, and put back when the last network goes down.
 type Forward struct {
 	Network Network `json:"network"`
+	IPv6    bool    `json:"ipv6,omitempty"`
+}
+
+func (a *Forward) which() (record, path string) {
+	f := forwardings[0]
+	if a.IPv6 {
+		f = forwardings[1]
+	}
+	return a.Network.forward(f.record), f.path
 }
 
 func (a *Forward) Verb() string    { return "forward" }
-func (a *Forward) Line() string    { return "write 1 to " + ipForward }
 func (a *Forward) Undo() plan.Host { return nil } // Release does it
+func (a *Forward) Line() string {
+	_, path := a.which()
+	return "write 1 to " + path
+}
 
 func (a *Forward) Shell(s *plan.Script) {
-	s.Run("[ \"$(cat %[1]s)\" != 0 ] || { ln -sfT \"0 $(cat %[2]s)\" %[3]s; echo 1 >%[1]s; }", ipForward, bootID, plan.Quote(a.Network.forward()))
+	record, path := a.which()
+	if a.IPv6 {
+		s.Run(`grep -l 1 /proc/sys/net/ipv6/conf/*/accept_ra | while read -r f; do echo 2 >"$f"; done`)
+	}
+	s.Run("[ \"$(cat %[1]s)\" != 0 ] || { ln -sfT \"0 $(cat %[2]s)\" %[3]s; echo 1 >%[1]s; }", path, bootID, plan.Quote(record))
 }
 
 func (a *Forward) Do(*plan.Env) error {
-	if off, err := forwardingIsOff(); err != nil || !off {
-		return err // nobody turns it off while there is a lease
+	record, path := a.which()
+	if off, err := isOff(path); err != nil || !off {
+		return err // nobody turns it off while a network is up
 	}
 	unlock, err := lock(a.Network.all(), false)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if off, err := forwardingIsOff(); err != nil || !off {
+	if off, err := isOff(path); err != nil || !off {
 		return err
+	}
+	if a.IPv6 {
+		if err := keepRoutes(); err != nil {
+			return err
+		}
 	}
 	value, err := forwardRecord()
 	if err != nil {
 		return err
 	}
-	if err := remove(a.Network.forward()); err != nil {
+	if err := remove(record); err != nil {
 		return err
 	}
-	if err := os.Symlink(value, a.Network.forward()); err != nil {
+	if err := os.Symlink(value, record); err != nil {
 		return err
 	}
-	return sysctl(ipForward, "1")
+	return sysctl(path, "1")
 }
 
-func forwardingIsOff() (bool, error) {
-	text, err := os.ReadFile(ipForward)
+// keepRoutes has links go on listening to routers, which a link of a router
+// does only with the value 2 (accept_ra in the kernel's ip-sysctl.rst): else the
+// machine would lose its default route. The value means the same as 1 when
+// forwarding is off again, so it stays.
+func keepRoutes() error {
+	files, err := filepath.Glob("/proc/sys/net/ipv6/conf/*/accept_ra")
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		if filepath.Base(filepath.Dir(file)) == "all" {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err == nil && strings.TrimSpace(string(text)) == "1" {
+			err = sysctl(file, "2")
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // the link has gone
+			return err
+		}
+	}
+	return nil
+}
+
+func isOff(path string) (bool, error) {
+	text, err := os.ReadFile(path)
 	return strings.TrimSpace(string(text)) == "0", err
 }
 
@@ -71,50 +121,60 @@ func forwardRecord() (string, error) {
 	return "0 " + strings.TrimSpace(string(boot)), err
 }
 
-// restoreForward turns forwarding off again if no network is left, and removes
-// the folder of all networks.
+// restoreForward turns forwarding off again if no network is up, and removes
+// the folder of all networks if it is empty.
 //
 // Any other bridge on the machine, even one without ports, keeps it on: other
 // engines look at the value once, when they start, write it only if it is 0,
 // and rely on it from then on.
-//
-// Precondition: the lock is held.
-func restoreForward(n Network) error {
-	entries, err := os.ReadDir(n.all())
+func (n Network) restoreForward() error {
+	if !islink(n.forward(forwardings[0].record)) && !islink(n.forward(forwardings[1].record)) {
+		return n.rmAll()
+	}
+	unlock, err := lock(n.all(), false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(entries, fs.DirEntry.IsDir) {
-		return nil
+	defer unlock()
+	up, err := filepath.Glob(filepath.Join(n.all(), "*", "leases"))
+	if err != nil || len(up) > 0 {
+		return err
 	}
 	want, err := forwardRecord()
 	if err != nil {
 		return err
 	}
-	if value, err := os.Readlink(n.forward()); err == nil && value == want {
-		bridges, err := linkNames("bridge")
-		if err != nil {
-			return fmt.Errorf("list bridges: %w", err)
-		}
-		if len(bridges) == 0 {
-			if err := sysctl(ipForward, "0"); err != nil {
-				return err
+	for _, f := range forwardings {
+		if value, err := os.Readlink(n.forward(f.record)); err == nil && value == want {
+			bridges, err := linkNames("bridge")
+			if err != nil {
+				return fmt.Errorf("list bridges: %w", err)
+			}
+			if len(bridges) == 0 {
+				if err := sysctl(f.path, "0"); err != nil {
+					return err
+				}
 			}
 		}
+		if err := remove(n.forward(f.record)); err != nil {
+			return err
+		}
 	}
-	if err := remove(n.forward()); err != nil {
-		return err
-	}
-	_, err = rmdir(n.all())
+	return n.rmAll()
+}
+
+func (n Network) rmAll() error {
+	_, err := rmdir(n.all())
 	return err
 }
 
-// remove unlinks a file. One that is not there is no error.
-func remove(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+// islink reports whether there is a symbolic link of this name, wherever it leads.
+func islink(path string) bool {
+	_, err := os.Readlink(path)
+	return err == nil
 }
 
 // sysctl writes a kernel parameter of the calling thread's network namespace.

@@ -6,119 +6,404 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
+	"vitro/host"
 	"vitro/plan"
 )
 
-// An Attachment is what joins one container to a network.
+// A Request says to which networks a container is to be joined, and how.
+type Request struct {
+	StateDir string // the engine's
+	Folder   string // the container's
+	ID, Name string // the container's
+	Wishes   []Wish // the networks, the way out by the first that has one
+	Ports    []PortWish
+	Exposed  []string // see ParseExposed
+	// Again: the last plan has failed with ErrTaken.
+	Again bool
+
+	taken []Endpoint // what a container that runs has already
+}
+
+// A Wish is one network that a container is to be joined to. What is left open
+// is chosen.
+type Wish struct {
+	Network   string
+	IP, IP6   netip.Addr
+	MAC       string
+	Aliases   []string
+	Interface string
+}
+
+// Facts are what [Facts.Plan] decides by.
+type Facts struct {
+	Dir      string
+	Machine  *Machine // only if the default network is to be made
+	Networks []Place
+	Ports    []Port
+}
+
+// A Place is a free one in a network.
+type Place struct {
+	Network           Network
+	Address, Address6 netip.Addr
+}
+
+// An Attachment is what joins one container to its networks.
 type Attachment struct {
-	Network  Network
-	Address  netip.Prefix // the container's, with the subnet's length
-	Gateway  netip.Addr
-	Link     string      // the host's end of the cable
+	Attachments
 	Before   []plan.Step // need no child
 	After    []plan.Step // need the child's network namespace
 	Warnings []string    // what may keep packets from passing, and what to do
 }
 
-// maxPorts is the number of ports that the kernel gives a bridge, all but one of
-// those that it can count (BR_MAX_PORTS in net/bridge/br_private.h).
-const maxPorts = 1023
-
-// subnets are the ranges that a new network may have, the first that is free is
-// taken. Docker begins at 172.17 and Podman at 10.88; 172.29 to 172.31 are the
-// last that Docker comes to, and the others are seldom seen in offices and homes.
-var subnets = [...]string{
-	"172.29.0.0/16", "172.30.0.0/16", "172.31.0.0/16", "172.28.0.0/16",
-	"10.129.0.0/16", "10.229.0.0/16", "10.173.0.0/16", "192.168.224.0/20",
+// Read collects the facts. The state folder has to be there: networks are recorded in
+// a folder below it. It lists nothing: what it costs doesn't grow with containers.
+//
+// The address is only certain once the step "lease" is done: if that fails with
+// [ErrTaken], read the facts with Again, and plan anew.
+func Read(r Request) (Facts, error) {
+	f := Facts{Dir: filepath.Join(r.StateDir, "network")}
+	for _, w := range r.Wishes {
+		p, err := f.place(r, w)
+		if err != nil {
+			return f, fmt.Errorf("join network %q: %w", w.Network, err)
+		}
+		f.Networks = append(f.Networks, p)
+	}
+	ipv6 := false
+	if i := publisher(f.Networks); i >= 0 {
+		ipv6 = f.Networks[i].Network.Subnet6.IsValid()
+	}
+	var err error
+	f.Ports, err = choose(f.Dir, r.Ports, ipv6)
+	return f, err
 }
 
-// Plan decides how the container with the ID is joined to the default network.
-// It is pure. Its errors: [ErrFull], or that the machine has no free range.
-//
-// The address is the lowest free one. It is only certain once the step "lease"
-// is done: if that fails with [ErrTaken], read the facts and plan again.
-func (f Facts) Plan(id string) (Attachment, error) {
-	if id == "" {
-		return Attachment{}, errors.New("join network: a container without an ID")
+func (f *Facts) place(r Request, w Wish) (p Place, err error) {
+	p.Network, err = Lookup(r.StateDir, w.Network)
+	var unknown *UnknownError
+	if errors.As(err, &unknown) && w.Network == Default {
+		if f.Machine, err = ReadMachine(r.StateDir); err == nil {
+			p.Network, err = f.Machine.Define(f.Dir, Definition{Name: Default}, [5]byte{})
+		}
 	}
-	n, warnings, err := f.network()
-	if err != nil {
-		return Attachment{}, fmt.Errorf("join network: %w", err)
+	if err != nil || p.Network.Driver == DriverNone {
+		return p, err
 	}
-	addr, err := n.free(f.Leases)
-	if err != nil {
-		return Attachment{}, fmt.Errorf("join network %s: %w", n.Bridge, err)
+	n := p.Network
+	p.Address, p.Address6 = w.IP, w.IP6
+	taken := func(a netip.Addr) bool {
+		if _, err := os.Readlink(n.lease(a)); err == nil {
+			return true
+		}
+		if !n.Subnet6.IsValid() || w.IP6.IsValid() {
+			return false
+		}
+		_, err := os.Readlink(n.lease(n.twin(a)))
+		return err == nil
 	}
-	a := Attachment{Network: n, Address: netip.PrefixFrom(addr, n.Subnet.Bits()), Gateway: n.Gateway().Addr(), Link: linkName(id), Warnings: warnings}
-	a.Before = []plan.Step{
-		{Action: &Lease{Network: n, Address: addr, ID: id}, Why: "no other container gets this address, and the network stays while it is held"},
-		{Action: &Forward{Network: n}, Why: "the kernel passes packets between the containers' bridge and the world"},
-		{Action: &Firewall{Network: n}, Why: "the world doesn't know the way to the subnet: packets leave with the host's address"},
-		{Action: &Bridge{Network: n}, Why: "the switch that all containers are plugged into, and their gateway"},
+	if !p.Address.IsValid() {
+		if p.Address, err = n.free(r.ID, r.Again, taken); err != nil {
+			return p, err
+		}
 	}
-	a.After = []plan.Step{
-		{Action: &Veth{Name: a.Link, Bridge: n.Bridge, Peer: addr, MTU: n.MTU}, Why: "a cable from the container to the switch"},
-		{Action: &Address{Address: a.Address, Gateway: a.Gateway}, Why: "the container's own address, and its way out"},
+	if !p.Address6.IsValid() {
+		p.Address6 = n.twin(p.Address)
+	}
+	return p, nil
+}
+
+// publisher is the network that ports lead to: the first that the world can
+// reach; -1 if there is none.
+func publisher(places []Place) int {
+	return slices.IndexFunc(places, func(p Place) bool { return p.Network.Driver == DriverBridge && !p.Network.Internal })
+}
+
+// Plan decides how the container is joined to its networks. It is pure.
+func (f Facts) Plan(r Request) (Attachment, error) {
+	a := Attachment{Attachments: Attachments{ID: r.ID, Name: r.Name, Ports: f.Ports, Exposed: r.Exposed}}
+	if r.ID == "" {
+		return a, errors.New("join network: a container without an ID")
+	}
+	if err := f.endpoints(r, &a); err != nil {
+		return a, err
+	}
+	for i, p := range f.Networks {
+		f.plug(&a, i, p, r.Wishes[i])
+	}
+	if err := f.publish(r, &a); err != nil {
+		return a, err
+	}
+	for i, e := range a.Endpoints {
+		if e.Address.IsValid() {
+			a.After = append(a.After, plan.Step{Action: &Announce{Network: f.Networks[i].Network.bare(), ID: r.ID, Entry: announcement(r.Name, r.ID, e)},
+				Why: "the others on the network find the container by its names"})
+		}
+	}
+	if f.Machine != nil {
+		i := slices.IndexFunc(f.Networks, func(p Place) bool { return p.Network.IsDefault() })
+		for _, filter := range f.Machine.Filters {
+			if filter.concerns(f.Networks[i].Network) {
+				a.Warnings = append(a.Warnings, filter.Warning(f.Networks[i].Network))
+			}
+		}
 	}
 	return a, nil
 }
 
-// network is the recorded network, or the design of a new one.
-func (f Facts) network() (Network, []string, error) {
-	if f.Network != nil {
-		return *f.Network, nil, nil
-	}
-	n := Network{Dir: filepath.Join(f.Dir, defaultName), MTU: f.Machine.MTU}
-	for _, s := range subnets {
-		if p := netip.MustParsePrefix(s); !overlaps(p, f.Machine.Used) {
-			n.Subnet = p
-			break
-		}
-	}
-	if !n.Subnet.IsValid() {
-		return n, nil, fmt.Errorf("each of %v overlaps with an address, a route or a name server of this machine", subnets)
-	}
-	// Another engine's, or that of vitro with another state folder, may be there.
-	for i := 0; n.Bridge == "" || slices.Contains(f.Machine.Names, n.Bridge); i++ {
-		n.Bridge = fmt.Sprintf("vitro%d", i)
-	}
-	var warnings []string
-	for _, chain := range f.Machine.Filters {
-		warnings = append(warnings, fmt.Sprintf("chain %q drops what it doesn't know, so containers may not reach the world; to let them: "+
-			"nft insert rule %s iifname %s accept; nft insert rule %s oifname %s accept", chain, chain, n.Bridge, chain, n.Bridge))
-	}
-	return n, warnings, nil
+// Record is the step that writes the attachments down in the container's folder.
+func (a Attachment) Record(folder string) (plan.Step, error) {
+	data, err := a.encode()
+	return plan.Step{Action: &host.File{Path: filepath.Join(folder, attachmentsFile), Content: string(data)},
+		Why: "which networks the container is on, and what it is called there"}, err
 }
 
-// free is the lowest address that is neither the gateway's nor leased.
-//
-// Precondition: leases are in order.
-func (n Network) free(leases []netip.Addr) (netip.Addr, error) {
-	if len(leases) >= maxPorts {
-		return netip.Addr{}, fmt.Errorf("%d containers, as many as a bridge has ports: %w", len(leases), ErrFull)
+// endpoints decides what each place looks like.
+func (f Facts) endpoints(r Request, a *Attachment) error {
+	for i, p := range f.Networks {
+		e, err := endpoint(r, i, p)
+		if err != nil {
+			return fmt.Errorf("join network %q: %w", p.Network.Name, err)
+		}
+		for _, o := range slices.Concat(r.taken, a.Endpoints) {
+			switch {
+			case o.Network == e.Network:
+				return fmt.Errorf("join network %q: it is named twice", e.Network)
+			case o.Interface != "" && o.Interface == e.Interface:
+				return fmt.Errorf("join network %q: there is a link %s already", e.Network, e.Interface)
+			case o.Gateway.IsValid() && e.Gateway.IsValid():
+				e.Gateway = netip.Addr{} // the way out is by the first
+			}
+			if o.Gateway6.IsValid() {
+				e.Gateway6 = netip.Addr{}
+			}
+		}
+		a.Endpoints = append(a.Endpoints, e)
 	}
-	a := n.Gateway().Addr().Next()
-	for _, l := range leases {
-		if l == a {
-			a = a.Next()
+	if i := publisher(f.Networks); i >= 0 && len(f.Ports) > 0 {
+		a.Endpoints[i].Publishes = true
+	}
+	return nil
+}
+
+func endpoint(r Request, i int, p Place) (Endpoint, error) {
+	n, w := p.Network, r.Wishes[i]
+	e := Endpoint{Network: n.Name, Driver: n.Driver, Aliases: w.Aliases, DNS: n.DNS(), Interface: w.Interface}
+	if n.Driver == DriverNone {
+		return e, nil
+	}
+	for _, name := range w.Aliases {
+		if !isHostname(name) {
+			return e, fmt.Errorf("use %q as an alias: it is no name of a host", name)
 		}
 	}
-	return a, nil
+	if e.Interface == "" {
+		e.Interface = fmt.Sprintf("eth%d", i)
+	}
+	if err := checkLink(e.Interface); err != nil || e.Interface == "lo" {
+		return e, errors.Join(fmt.Errorf("use %q as the name of a link", e.Interface), err)
+	}
+	if err := n.checkAddress(p.Address); err != nil {
+		return e, err
+	}
+	e.Address = netip.PrefixFrom(p.Address, n.Subnet.Bits())
+	if p.Address6.IsValid() {
+		if !n.Subnet6.IsValid() || !n.Subnet6.Contains(p.Address6) || p.Address6 == n.Gateway6 || p.Address6 == n.Subnet6.Addr() {
+			return e, fmt.Errorf("use address %s: it is no container's address in %s", p.Address6, prefixText(n.Subnet6))
+		}
+		e.Address6 = netip.PrefixFrom(p.Address6, n.Subnet6.Bits())
+	}
+	if !n.Internal {
+		e.Gateway, e.Gateway6 = n.Gateway, n.Gateway6
+	}
+	if n.Driver != DriverIPvlan {
+		e.MAC = mac(p.Address, false).String()
+		if w.MAC != "" {
+			hw, err := net.ParseMAC(w.MAC)
+			if err != nil || len(hw) != 6 || hw[0]&1 != 0 {
+				return e, fmt.Errorf("use %q as a hardware address: want six bytes, such as 02:42:ac:11:00:02, not of a group", w.MAC)
+			}
+			e.MAC = hw.String()
+		}
+	}
+	if n.Driver == DriverBridge {
+		for k := i; ; k++ {
+			e.Link = linkName(r.ID, k)
+			if !slices.ContainsFunc(r.taken, func(o Endpoint) bool { return o.Link == e.Link }) {
+				break
+			}
+		}
+	}
+	return e, nil
+}
+
+func prefixText(p netip.Prefix) string {
+	if !p.IsValid() {
+		return "a network without IPv6"
+	}
+	return p.String()
+}
+
+func (n Network) checkAddress(a netip.Addr) error {
+	if !a.Is4() || !n.Subnet.Contains(a) || n.reserved(a) {
+		return fmt.Errorf("use address %s: it is no container's address in %s", a, n.Subnet)
+	}
+	return nil
+}
+
+// plug adds the steps for one network.
+func (f Facts) plug(a *Attachment, i int, p Place, w Wish) {
+	n, e := p.Network.bare(), a.Endpoints[i]
+	if n.Driver == DriverNone {
+		return
+	}
+	lease := &Lease{Network: n, Addresses: []netip.Addr{p.Address}, ID: a.ID, Link: e.Link, Again: !w.IP.IsValid() && !w.IP6.IsValid()}
+	if p.Address6.IsValid() {
+		lease.Addresses = append(lease.Addresses, p.Address6)
+	}
+	before := []plan.Step{{Action: lease, Why: "no other container gets this address, and the network stays while it is held"}}
+	address := &Address{Link: e.Interface, Address: e.Address, Address6: e.Address6, Gateway: e.Gateway, Gateway6: e.Gateway6}
+	var link plan.Host = &Vlan{Driver: n.Driver, Mode: n.Mode, Parent: n.Parent, Name: e.Interface, MAC: e.MAC, MTU: n.MTU}
+	why := "a station of its own on the wire that the host is on"
+	if n.Driver == DriverBridge {
+		before = append(before, bridgeSteps(n)...)
+		link = &Veth{Name: e.Link, Bridge: n.Bridge, Peer: e.Interface, MAC: mac(p.Address, true).String(), PeerMAC: e.MAC, MTU: n.MTU}
+		why = "a cable from the container to the switch"
+	}
+	a.Before = append(a.Before, before...)
+	a.After = append(a.After, plan.Step{Action: link, Why: why},
+		plan.Step{Action: address, Why: "the container's own address, and its way out"})
+}
+
+// bridgeSteps make what the containers of a network share.
+func bridgeSteps(n Network) []plan.Step {
+	var steps []plan.Step
+	if !n.Internal {
+		steps = append(steps, plan.Step{Action: &Forward{Network: n}, Why: "the kernel passes packets between the containers' bridge and the world"})
+		if n.Subnet6.IsValid() {
+			steps = append(steps, plan.Step{Action: &Forward{Network: n, IPv6: true}, Why: "and those of IPv6"})
+		}
+	}
+	why := "the world doesn't know the way to the subnet: packets leave with the host's address"
+	if n.Internal {
+		why = "the network is by itself"
+	}
+	return append(steps,
+		plan.Step{Action: &Bridge{Network: n}, Why: "the switch that all containers are plugged into, and their gateway"},
+		plan.Step{Action: &Firewall{Network: n}, Why: why})
+}
+
+// publish adds the steps for ports.
+func (f Facts) publish(r Request, a *Attachment) error {
+	if len(f.Ports) == 0 {
+		return nil
+	}
+	i := publisher(f.Networks)
+	if i < 0 {
+		return fmt.Errorf("publish %s: the container is on no network that can be reached from outside", portList(f.Ports))
+	}
+	e := a.Endpoints[i]
+	for _, p := range f.Ports {
+		if p.Host == netip.IPv6Loopback() {
+			return fmt.Errorf("publish %s: the kernel lets nothing go from ::1 to a container; 127.0.0.1 and [::] do", portList([]Port{p}))
+		}
+		if p.Host.IsValid() && p.Host.Is6() && !e.Address6.IsValid() {
+			return fmt.Errorf("publish %s: the container has no IPv6 address: create its network with --ipv6", portList([]Port{p}))
+		}
+	}
+	chosen := slices.ContainsFunc(r.Ports, func(w PortWish) bool { return !w.fixed() })
+	pub := Publication{ID: r.ID, Name: r.Name, Address: e.Address.Addr(), Ports: f.Ports}
+	if e.Address6.IsValid() {
+		pub.Address6 = e.Address6.Addr()
+	}
+	a.Before = append(a.Before, plan.Step{Action: &Reserve{Dir: f.Dir, Ports: f.Ports, IPv6: e.Address6.IsValid(), Again: chosen},
+		Why: "nobody else on the host gets these ports"})
+	a.After = append(a.After, plan.Step{Action: &Publish{Network: f.Networks[i].Network.bare(), Link: e.Link, Publication: pub},
+		Why: "who asks the host on these ports is sent on to the container"})
+	return nil
 }
 
 // linkName is the name of the host's end, at most 15 bytes (IFNAMSIZ): the start
 // of the ID, by which people know the container, or a digest of an ID that is
-// not made of hexadecimal digits.
-func linkName(id string) string {
+// not made of hexadecimal digits; and which of the container's cables it is.
+func linkName(id string, i int) string {
 	const digits = 10
 	if len(id) < digits || !isHex(id[:digits]) {
 		h := fnv.New64a()
 		h.Write([]byte(id))
 		id = fmt.Sprintf("%016x", h.Sum64())
 	}
-	return "v" + id[:digits]
+	name := "v" + id[:digits]
+	if i > 0 {
+		name += fmt.Sprintf("-%d", i)
+	}
+	return name
+}
+
+// ParseWish reads what --network is given: NAME, or NAME:KEY=VALUE,… as with Podman,
+// or name=NAME,KEY=VALUE,… as with Docker.
+func ParseWish(text string) (w Wish, err error) {
+	name, rest, _ := strings.Cut(text, ":")
+	if strings.HasPrefix(text, "name=") {
+		name, rest = "", text
+	}
+	w.Network = name
+	for _, field := range strings.Split(rest, ",") {
+		if rest == "" {
+			break
+		}
+		key, value, _ := strings.Cut(field, "=")
+		if err := w.set(key, value); err != nil {
+			return w, fmt.Errorf("read --network %q: %w", text, err)
+		}
+	}
+	if w.Network == "default" {
+		w.Network = Default
+	}
+	if err := checkName(w.Network); err != nil {
+		return w, fmt.Errorf("read --network %q: %w", text, err)
+	}
+	return w, nil
+}
+
+// Address sets the address of a family, by the word for it, ip or ip6, if the text has one.
+func (w *Wish) Address(family, text string) error {
+	if text == "" {
+		return nil
+	}
+	a, err := netip.ParseAddr(text)
+	switch {
+	case err != nil || a.Zone() != "" || a.Is4() != (family == "ip"):
+		return fmt.Errorf("use %q as %s: not such an address", text, family)
+	case a.Is4():
+		w.IP = a
+	default:
+		w.IP6 = a
+	}
+	return nil
+}
+
+func (w *Wish) set(key, value string) (err error) {
+	switch key {
+	case "name":
+		w.Network = value
+	case "ip", "ip6":
+		return w.Address(key, value)
+	case "mac", "mac-address":
+		w.MAC = value
+	case "alias":
+		w.Aliases = append(w.Aliases, value)
+	case "interface_name", "interface-name":
+		w.Interface = value
+	default:
+		return fmt.Errorf("%q: there are ip, ip6, mac, alias, interface_name", key)
+	}
+	return nil
 }

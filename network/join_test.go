@@ -3,8 +3,8 @@
 package network_test
 
 import (
-	"errors"
 	"flag"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -33,31 +33,69 @@ func addrs(texts ...string) (as []netip.Addr) {
 
 const dir = "/var/lib/vitro/network"
 
-var there = network.Network{Dir: dir + "/default", Bridge: "vitro0", Subnet: netip.MustParsePrefix("172.29.0.0/16"), MTU: 1500}
+var there = network.Network{Dir: dir + "/bridge", Name: network.Default, Driver: network.DriverBridge, Bridge: "vitro0",
+	Subnet: netip.MustParsePrefix("172.29.0.0/16"), Gateway: netip.MustParseAddr("172.29.0.1"), MTU: 1500}
+
+var web = network.Network{Dir: dir + "/web", Name: "web", Driver: network.DriverBridge, Bridge: "vitro1", MTU: 1500,
+	Subnet: netip.MustParsePrefix("10.129.0.0/22"), Gateway: netip.MustParseAddr("10.129.0.1"),
+	Subnet6: netip.MustParsePrefix("fd01:203:405::/64"), Gateway6: netip.MustParseAddr("fd01:203:405::1")}
+
+func place(n network.Network, texts ...string) network.Place {
+	p := network.Place{Network: n}
+	for i, a := range addrs(texts...) {
+		if i == 0 {
+			p.Address = a
+		} else {
+			p.Address6 = a
+		}
+	}
+	return p
+}
+
+// changed is a network that differs from another.
+func changed(n network.Network, f func(*network.Network)) network.Network {
+	f(&n)
+	return n
+}
+
+func wishes(names ...string) (list []network.Wish) {
+	for _, n := range names {
+		list = append(list, network.Wish{Network: n})
+	}
+	return list
+}
 
 func TestPlanGolden(t *testing.T) {
+	crowded := &network.Machine{Filters: []network.Filter{{Chain: "ip filter FORWARD", IPv4: true}, {Chain: "ip6 filter FORWARD", IPv6: true}, {Chain: "ip filter FORWARD", IPv4: true, Legacy: true}}}
+	ports := []network.Port{{HostPort: 8080, Container: 80, Proto: "tcp"}, {Host: addrs("127.0.0.1")[0], HostPort: 5353, Container: 53, Proto: "udp"}, {Host: addrs("2001:db8::1")[0], HostPort: 5353, Container: 53, Proto: "udp"}}
+	internal := changed(web, func(n *network.Network) { n.Name, n.Internal = "inside", true })
+	lan := changed(web, func(n *network.Network) {
+		n.Name, n.Driver, n.Bridge, n.Parent, n.Mode = "lan", network.DriverMacvlan, "", "up0", "bridge"
+	})
 	for _, c := range []struct {
-		name  string
-		facts network.Facts
-		id    string
+		name    string
+		facts   network.Facts
+		request network.Request
 	}{
-		{"first", network.Facts{Dir: dir, Machine: &network.Machine{MTU: 1500, Names: []string{"lo", "eth0"}}}, id1},
-		{"second", network.Facts{Dir: dir, Network: &there, Leases: addrs("172.29.0.2")}, id2},
-		{"crowded", network.Facts{Dir: "/tmp/it's here/network", Machine: &network.Machine{
-			MTU:     9001,
-			Used:    prefixes("127.0.0.0/8", "172.17.0.0/16", "172.29.3.0/24", "172.30.255.255/32", "172.16.0.0/12", "10.88.0.0/16"),
-			Names:   []string{"lo", "docker0", "vitro0", "vitro1"},
-			Filters: []string{"ip filter FORWARD"},
-		}}, "a name, not a number"},
+		{"first", network.Facts{Dir: dir, Machine: crowded, Networks: []network.Place{place(there, "172.29.0.2")}}, network.Request{ID: id1, Name: "box", Wishes: wishes(network.Default)}},
+		{"ports", network.Facts{Dir: dir, Networks: []network.Place{place(web, "10.129.0.2", "fd01:203:405::2")}, Ports: ports},
+			network.Request{ID: id2, Name: "web1", Wishes: []network.Wish{{Network: "web", Aliases: []string{"www", "api"}, MAC: "02:00:00:00:00:07", Interface: "up"}}, Ports: []network.PortWish{{Low: 8080, High: 8080, Container: 80, Proto: "tcp"}}}},
+		{"several", network.Facts{Dir: dir, Networks: []network.Place{place(internal, "10.129.0.2", "fd01:203:405::2"), place(lan, "10.129.0.9", "fd01:203:405::9"), place(there, "172.29.0.2")}},
+			network.Request{ID: "a name, not a number", Wishes: wishes("inside", "lan", network.Default)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			a, err := c.facts.Plan(c.id)
+			a, err := c.facts.Plan(c.request)
 			if err != nil {
 				t.Fatal(err)
 			}
 			p := plan.Plan{Title: c.name}
 			p.Append(a.Before...)
 			p.Append(a.After...)
+			record, err := a.Record("/c")
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Append(record)
 			got := p.Text(false)
 			for _, h := range steps(a) {
 				if u := h.Undo(); u != nil {
@@ -88,70 +126,66 @@ func golden(t *testing.T, path, got string) {
 	}
 }
 
-func TestPlanTakesTheLowestFreeAddress(t *testing.T) {
-	for _, c := range []struct {
-		leases []netip.Addr
-		want   string
-	}{
-		{nil, "172.29.0.2/16"},
-		{addrs("172.29.0.3"), "172.29.0.2/16"},
-		{addrs("172.29.0.2", "172.29.0.3", "172.29.0.5"), "172.29.0.4/16"},
-		{addrs("172.29.0.2", "172.29.0.3"), "172.29.0.4/16"},
-	} {
-		a, err := network.Facts{Network: &there, Leases: c.leases}.Plan(id1)
-		if err != nil || a.Address.String() != c.want {
-			t.Errorf("Plan with %v leased = %v, %v; want %s", c.leases, a.Address, err, c.want)
-		}
-	}
-}
-
 func TestPlanRefuses(t *testing.T) {
-	var full []netip.Addr
-	for a := netip.MustParseAddr("172.29.0.2"); len(full) < 1023; a = a.Next() {
-		full = append(full, a)
+	one := []network.Place{place(there, "172.29.0.2")}
+	six := []network.Place{place(web, "10.129.0.2", "fd01:203:405::2")}
+	port := func(host string) []network.Port {
+		p := network.Port{HostPort: 80, Container: 80, Proto: "tcp"}
+		if host != "" {
+			p.Host = addrs(host)[0]
+		}
+		return []network.Port{p}
 	}
 	for _, c := range []struct {
 		name  string
 		facts network.Facts
-		id    string
-		is    error
+		r     network.Request
 		want  string
 	}{
-		{"no ID", network.Facts{Network: &there}, "", nil, "join network: a container without an ID"},
-		{"as many as a bridge takes", network.Facts{Network: &there, Leases: full}, id1, network.ErrFull, "1023 containers"},
-		{"no range", network.Facts{Machine: &network.Machine{Used: prefixes("172.16.0.0/12", "10.0.0.0/8", "192.168.0.0/16")}}, id1, nil, "overlaps with an address, a route or a name server"},
+		{"no ID", network.Facts{Networks: one}, network.Request{Wishes: wishes("bridge")}, "join network: a container without an ID"},
+		{"the gateway's address", network.Facts{Networks: []network.Place{place(there, "172.29.0.1")}}, network.Request{ID: id1, Wishes: wishes("bridge")}, `join network "bridge": use address 172.29.0.1: it is no container's address in 172.29.0.0/16`},
+		{"an address outside", network.Facts{Networks: []network.Place{place(there, "10.0.0.1")}}, network.Request{ID: id1, Wishes: wishes("bridge")}, `it is no container's address in 172.29.0.0/16`},
+		{"IPv6 without", network.Facts{Networks: []network.Place{place(there, "172.29.0.2", "fd00::2")}}, network.Request{ID: id1, Wishes: wishes("bridge")}, `use address fd00::2: it is no container's address in a network without IPv6`},
+		{"twice", network.Facts{Networks: append(one, one...)}, network.Request{ID: id1, Wishes: wishes("bridge", "bridge")}, "it is named twice"},
+		{"two links of a name", network.Facts{Networks: append(one, six...)}, network.Request{ID: id1, Wishes: []network.Wish{{Network: "bridge"}, {Network: "web", Interface: "eth0"}}}, "there is a link eth0 already"},
+		{"loopback's name", network.Facts{Networks: one}, network.Request{ID: id1, Wishes: []network.Wish{{Network: "bridge", Interface: "lo"}}}, `use "lo" as the name of a link`},
+		{"a group's address", network.Facts{Networks: one}, network.Request{ID: id1, Wishes: []network.Wish{{Network: "bridge", MAC: "01:00:00:00:00:01"}}}, `use "01:00:00:00:00:01" as a hardware address`},
+		{"an alias of two words", network.Facts{Networks: one}, network.Request{ID: id1, Wishes: []network.Wish{{Network: "bridge", Aliases: []string{"a b"}}}}, `use "a b" as an alias`},
+		{"ports without a way in", network.Facts{Networks: []network.Place{place(changed(web, func(n *network.Network) { n.Internal = true }), "10.129.0.2")}, Ports: port("")}, network.Request{ID: id1, Wishes: wishes("web")},
+			"publish 80/tcp: the container is on no network that can be reached from outside"},
+		{"a port of IPv6 without", network.Facts{Networks: one, Ports: port("::")}, network.Request{ID: id1, Wishes: wishes("bridge")}, "publish :: 80/tcp: the container has no IPv6 address"},
+		{"a port at IPv6's loopback", network.Facts{Networks: six, Ports: port("::1")}, network.Request{ID: id1, Wishes: wishes("web")}, "publish ::1 80/tcp: the kernel lets nothing go from ::1 to a container"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := c.facts.Plan(c.id)
-			if err == nil || !strings.Contains(err.Error(), c.want) || c.is != nil && !errors.Is(err, c.is) {
+			_, err := c.facts.Plan(c.r)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("Plan = %v; want %q", err, c.want)
 			}
 		})
-	}
-	if _, err := (network.Facts{Network: &there, Leases: full[1:]}).Plan(id1); err != nil {
-		t.Errorf("with one place left: %v", err)
 	}
 }
 
 func TestLinkNames(t *testing.T) {
 	seen := make(map[string]string)
 	for _, id := range []string{id1, id2, "web", "web2", "0123456789", "0123456789abcdef", "Web", strings.Repeat("x", 200)} {
-		a, err := (network.Facts{Network: &there}).Plan(id)
+		a, err := network.Facts{Networks: []network.Place{place(there, "172.29.0.2"), place(web, "10.129.0.2")}}.Plan(network.Request{ID: id, Wishes: wishes("bridge", "web")})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(a.Link) > 15 {
-			t.Errorf("link %q of %q: longer than 15 bytes", a.Link, id)
+		for i, e := range a.Endpoints {
+			if len(e.Link) > 15 {
+				t.Errorf("link %q of %q: longer than 15 bytes", e.Link, id)
+			}
+			if other, ok := seen[e.Link]; ok && other != id[:10]+fmt.Sprint(i) {
+				t.Errorf("%q and %q have the same link %q", id, other, e.Link)
+			}
+			seen[e.Link] = (id + "          ")[:10] + fmt.Sprint(i)
 		}
-		if other, ok := seen[a.Link]; ok && other[:10] != id[:10] {
-			t.Errorf("%q and %q have the same link %q", id, other, a.Link)
-		}
-		seen[a.Link] = id
 	}
 }
 
 func TestActionsKnowsTheInverses(t *testing.T) {
-	a, err := (network.Facts{Network: &there}).Plan(id1)
+	a, err := network.Facts{Networks: []network.Place{place(there, "172.29.0.2")}, Ports: []network.Port{{HostPort: 80, Container: 80, Proto: "tcp"}}}.Plan(network.Request{ID: id1, Wishes: wishes("bridge")})
 	if err != nil {
 		t.Fatal(err)
 	}

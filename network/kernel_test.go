@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -28,17 +29,17 @@ func TestTwoContainersAndTheWorld(t *testing.T) {
 	do(t, a1, pid1, -1)
 	a2 := attach(t, state, id2)
 	do(t, a2, pid2, -1)
-	if a1.Network.MTU != 1400 {
-		t.Errorf("MTU is %d, the uplink's is 1400", a1.Network.MTU)
+	if n, err := network.Lookup(state, network.Default); err != nil || n.MTU != 1400 {
+		t.Errorf("MTU is %d, the uplink's is 1400; %v", n.MTU, err)
 	}
-	ip2 := a2.Address.Addr().String()
+	ip2 := a2.Address().String()
 	for _, c := range []struct {
 		name string
 		pid  int
 		addr string
 		want bool
 	}{
-		{"container to gateway", pid1, a1.Gateway.String(), true},
+		{"container to gateway", pid1, a1.Gateway().String(), true},
 		{"container to container", pid1, ip2, true},
 		{"container to the host's other address", pid2, "192.0.2.1", true},
 		{"container to the world, which has no route back", pid2, "192.0.2.2", true},
@@ -49,7 +50,7 @@ func TestTwoContainersAndTheWorld(t *testing.T) {
 		}
 	}
 	// A neighbour that uses the host as its router must not get through.
-	sh(t, fmt.Sprintf("nsenter -t %d -n ip route add %s via 192.0.2.1", other, a1.Network.Subnet))
+	sh(t, fmt.Sprintf("nsenter -t %d -n ip route add %s via 192.0.2.1", other, a1.Endpoints[0].Address.Masked()))
 	if ping(other, ip2, 1) {
 		t.Error("a neighbour on the uplink reached a container")
 	}
@@ -128,16 +129,28 @@ func TestReleaseFinishesWhatACrashLeft(t *testing.T) {
 	state := t.TempDir()
 	before := machine(t, state)
 	a := attach(t, state, id1)
+	do(t, a, process(t), 1)
+	const file = "network/bridge/network.json"
+	record, err := os.ReadFile(filepath.Join(state, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	undo(t, a, 1)
+	made := "mkdir -p network/bridge; printf %s " + plan.Quote(string(record)) + " >" + file + "; "
 	for _, c := range []struct{ name, after string }{
 		{"nothing done", ""},
 		{"folder of all networks", "mkdir network"},
-		{"folder of the network", "mkdir -p network/default"},
-		{"folder of leases", "mkdir -p network/default/leases"},
-		{"no lease yet", "mkdir -p network/default/leases; ln -s 'vitro0 172.29.0.0/16 1500' network/default/bridge"},
-		{"bridge left", "mkdir -p network/default; ln -s 'vitro0 172.29.0.0/16 1500' network/default/bridge; ip link add vitro0 type bridge"},
-		{"table left", "mkdir -p network/default; ln -s 'vitro0 172.29.0.0/16 1500' network/default/bridge; nft create table inet vitro0"},
-		{"record left", "mkdir -p network/default; ln -s 'vitro0 172.29.0.0/16 1500' network/default/bridge"},
+		{"folder of the network", "mkdir -p network/bridge"},
+		{"folder of leases", "mkdir -p network/bridge/leases"},
+		{"no lease yet", made + "mkdir network/bridge/leases"},
+		{"on the way down", made + "mkdir network/bridge/closing"},
+		{"on the way down, with the lease", made + "mkdir network/bridge/closing; ln -s " + id1 + " network/bridge/closing/172.29.0.2"},
+		{"bridge left", made + "ip link add vitro0 address fe:76:ac:1d:00:01 type bridge"},
+		{"table left", made + "nft create table inet vitro0"},
+		{"names and ports left", made + "mkdir network/bridge/names network/bridge/ports; touch network/bridge/names/.x network/bridge/ports/x"},
+		{"record left", made},
 		{"forwarding on", "mkdir network; ln -s \"0 $(cat /proc/sys/kernel/random/boot_id)\" network/forward; echo 1 >/proc/sys/net/ipv4/ip_forward"},
+		{"forwarding of IPv6 on", "mkdir network; ln -s \"0 $(cat /proc/sys/kernel/random/boot_id)\" network/forward6; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding"},
 		{"forwarding off again", "mkdir network; ln -s \"0 $(cat /proc/sys/kernel/random/boot_id)\" network/forward"},
 	} {
 		sh(t, "cd "+plan.Quote(state)+"; "+c.after)
@@ -156,8 +169,8 @@ func TestReleaseLeavesOthersAlone(t *testing.T) {
 	pid := process(t)
 	a := attach(t, state, id1)
 	late := attach(t, state, id2) // with the same facts, so with the same address
-	if a.Address != late.Address {
-		t.Fatalf("addresses %s and %s of the same facts", a.Address, late.Address)
+	if a.Address() != late.Address() {
+		t.Fatalf("addresses %s and %s of the same facts", a.Address(), late.Address())
 	}
 	do(t, a, pid, -1)
 	before := machine(t, state)
@@ -166,7 +179,7 @@ func TestReleaseLeavesOthersAlone(t *testing.T) {
 	}
 	undo(t, late, 1)
 	other := *late.Before[0].Action.(*network.Lease)
-	other.Address, other.Network.Bridge = other.Address.Next(), "vitro1"
+	other.Addresses, other.Network.Bridge = addrs("172.29.0.9"), "vitro1"
 	if err := other.Do(nil); !errors.Is(err, network.ErrTaken) {
 		t.Errorf("lease in a network that was made differently: %v; want ErrTaken", err)
 	}
@@ -191,8 +204,8 @@ func TestForwardingStaysForOthers(t *testing.T) {
 		{"another bridge", "ip link add docker0 type bridge", "1"},
 		{"it was on before", "", "1"},
 		{"recorded before the last boot", "ip link del docker0; ln -sfT '0 another-boot' " + plan.Quote(state) + "/network/forward", "1"},
-		{"another network of ours", "mkdir " + plan.Quote(state) + "/network/red; ln -sfT \"0 $(cat /proc/sys/kernel/random/boot_id)\" " + plan.Quote(state) + "/network/forward", "1"},
-		{"the last of our networks", "rmdir " + plan.Quote(state) + "/network/red", "0"},
+		{"another network of ours", "mkdir -p " + plan.Quote(state) + "/network/red/leases; ln -sfT \"0 $(cat /proc/sys/kernel/random/boot_id)\" " + plan.Quote(state) + "/network/forward", "1"},
+		{"the last of our networks", "rm -r " + plan.Quote(state) + "/network/red", "0"},
 	} {
 		a := attach(t, state, id1)
 		do(t, a, process(t), -1)
@@ -225,19 +238,13 @@ nft 'create table ip filter; create chain ip filter FORWARD { type filter hook f
 nft 'create chain ip filter INPUT { type filter hook input priority filter; policy drop; }'
 `)
 	state := t.TempDir()
-	f, err := network.Read(state)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := f.Plan(id1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := a.Network.Subnet.String(); got != "172.28.0.0/16" {
+	a := attach(t, state, id1)
+	n := a.Before[0].Action.(*network.Lease).Network
+	if got := n.Subnet.String(); got != "172.28.0.0/16" {
 		t.Errorf("subnet %s, want 172.28.0.0/16", got)
 	}
-	if a.Network.Bridge != "vitro2" || a.Network.MTU != 1400 {
-		t.Errorf("network %+v, want bridge vitro2 with MTU 1400", a.Network)
+	if n.Bridge != "vitro2" || n.MTU != 1400 {
+		t.Errorf("network %+v, want bridge vitro2 with MTU 1400", n)
 	}
 	if len(a.Warnings) != 1 || !strings.Contains(a.Warnings[0], `"ip filter FORWARD"`) {
 		t.Fatalf("warnings %q, want one of chain FORWARD", a.Warnings)
@@ -262,35 +269,44 @@ func TestShellDoesTheSame(t *testing.T) {
 	}
 	state := t.TempDir()
 	world(t)
-	before := machine(t, state)
-	view := func(pid int, a network.Attachment) string {
-		return fmt.Sprintf("%s%s\n%s", shared(t), sh(t, "ip -d link show "+a.Link+" | sed 's/^[0-9]*//; s/if[0-9]*//; s/link-netnsid [0-9]*//; s/_timer *[0-9.]*//g; s/ state [A-Z]*//; s/,LOWER_UP//; s/NO-CARRIER,//; s/port_id.*//; s/state [a-z]* priority/priority/'; find "+plan.Quote(state)+" -printf '%p %l\n' | sort"),
-			sh(t, fmt.Sprintf("nsenter -t %d -n sh -c \"ip -4 addr; ip -6 addr show eth0; ip route; ip link show eth0\" | sed 's/^[0-9]*//; s/if[0-9]*//g; s/link-netnsid [0-9]*//; s/ state [A-Z]*//; s/,LOWER_UP//; s/NO-CARRIER,//; s/ linkdown//'", pid)))
+	view := func(pid int, a network.Attachment, bridge string) string {
+		return fmt.Sprintf("%s%s\n%s", shared(t, bridge), sh(t, "ip -d link show "+a.Endpoints[0].Link+" | sed 's/^[0-9]*//; s/if[0-9]*//; s/link-netnsid [0-9]*//; s/_timer *[0-9.]*//g; s/ state [A-Z]*//; s/,LOWER_UP//; s/NO-CARRIER,//; s/port_id.*//; s/state [a-z]* priority/priority/'; find "+plan.Quote(state)+" -printf '%p %l\n' | sort"),
+			sh(t, fmt.Sprintf("nsenter -t %d -n sh -c \"ip -4 addr; ip -6 addr show eth0 scope global; cat /proc/sys/net/ipv6/conf/eth0/disable_ipv6; ip route; ip -6 route show default; ip link show eth0\" | sed 's/^[0-9]*//; s/if[0-9]*//g; s/link-netnsid [0-9]*//; s/ state [A-Z]*//; s/,LOWER_UP//; s/NO-CARRIER,//; s/ linkdown//'", pid)))
 	}
-	for _, next := range []string{id2, ""} { // the first container of a network, and the second
-		a := attach(t, state, id1)
+	create(t, state, network.Definition{Name: "web", IPv6: hasIPv6()})
+	create(t, state, network.Definition{Name: "in", Internal: true})
+	for _, c := range []struct {
+		network string
+		next    string // another container that comes before the second round
+	}{{"web", ""}, {"in", ""}, {network.Default, id2}, {network.Default, ""}} {
+		r := network.Request{StateDir: state, ID: id1, Name: "box", Wishes: wishes(c.network)}
+		if c.network != "in" {
+			r.Ports = ports(t, "8080:80", "8080-8081:80-81/udp", "127.0.0.1:8082:82")
+		}
+		before := machine(t, state)
+		a := join(t, r)
 		pid, end := start(t)
 		do(t, a, pid, -1)
-		want := view(pid, a)
+		bridge := a.Before[0].Action.(*network.Lease).Network.Bridge
+		want := view(pid, a, bridge)
 		undo(t, a, -1)
 		end()
 
 		pid, end = start(t)
 		script, back := shell(a, pid)
 		sh(t, script)
-		if got := view(pid, a); got != want {
-			t.Errorf("the shell made:\n%s\nthe actions made:\n%s", got, want)
+		if got := view(pid, a, bridge); got != want {
+			t.Errorf("%s: the shell made:\n%s\nthe actions made:\n%s", c.network, got, want)
 		}
 		if err := exec.Command("sh", "-c", back).Run(); err != nil {
-			t.Errorf("undo script: %v\n%s", err, back)
+			t.Errorf("%s: undo script: %v\n%s", c.network, err, back)
 		}
 		end()
 		if got := machine(t, state); got != before {
-			t.Errorf("the script left behind:\n%s\nbefore:\n%s", got, before)
+			t.Errorf("%s: the script left behind:\n%s\nbefore:\n%s", c.network, got, before)
 		}
-		if next != "" {
-			do(t, attach(t, state, next), process(t), -1)
-			before = machine(t, state)
+		if c.next != "" {
+			do(t, attach(t, state, c.next), process(t), -1)
 		}
 	}
 }

@@ -53,8 +53,11 @@ func linkNames(kind string) (names []string, err error) {
 }
 
 // delLink deletes a link by name, in one round trip. A link that is not there
-// is no error.
+// is no error; nor is no name.
 func delLink(name string) error {
+	if name == "" {
+		return nil
+	}
 	req := nl.NewNetlinkRequest(unix.RTM_DELLINK, unix.NLM_F_ACK)
 	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
 	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))

@@ -20,8 +20,8 @@ import (
 // to leave, the folder whose lock it waited for is gone: it must not go on there.
 func TestLeaseWaitsForTheLastToLeave(t *testing.T) {
 	state := t.TempDir()
-	all := filepath.Join(state, "network")
-	if err := os.Mkdir(all, 0o755); err != nil {
+	all := filepath.Join(state, "network", "bridge")
+	if err := os.MkdirAll(all, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	held, err := os.Open(all)
@@ -34,8 +34,8 @@ func TestLeaseWaitsForTheLastToLeave(t *testing.T) {
 	}
 
 	n := there
-	n.Dir = filepath.Join(all, "default")
-	lease := &network.Lease{Network: n, Address: addrs("172.29.0.2")[0], ID: id1}
+	n.Dir = all
+	lease := &network.Lease{Network: n, Addresses: addrs("172.29.0.2"), ID: id1}
 	done := make(chan error, 1)
 	go func() { done <- lease.Do(nil) }()
 	for end := time.Now().Add(30 * time.Second); !waitedFor(t, held); {

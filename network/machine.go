@@ -8,72 +8,78 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
-	"path/filepath"
-	"slices"
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// Facts are what [Facts.Plan] decides by. Machine is read only while there is
-// no network yet: later containers cost no question to the kernel.
-type Facts struct {
-	Dir     string       `json:"dir"`               // the folder of all networks
-	Network *Network     `json:"network,omitempty"` // the default one, if it is recorded
-	Leases  []netip.Addr `json:"leases,omitempty"`  // those of Network, in order
-	Machine *Machine     `json:"machine,omitempty"`
-}
-
-// A Machine is what a new network has to get along with.
+// A Machine is what a new network has to get along with. It is read only when a
+// network is made: containers' starts cost no such question to the kernel.
 type Machine struct {
-	Used    []netip.Prefix `json:"used"`              // IPv4: addresses, routes, name servers
+	Used    []netip.Prefix `json:"used"`              // addresses, routes, name servers, networks
 	Names   []string       `json:"names"`             // of links and of nftables' tables
+	Uplink  string         `json:"uplink,omitempty"`  // the link that the default route leads to
 	MTU     int            `json:"mtu"`               // the uplink's, in bytes
-	Filters []string       `json:"filters,omitempty"` // chains that drop what they forward by default
+	NoIPv6  bool           `json:"no_ipv6,omitempty"` // the kernel has none
+	Filters []Filter       `json:"filters,omitempty"` // of others, for what is forwarded
 }
 
-// Read collects the facts. The folder is the engine's state folder and has to
-// be there: networks are recorded in a folder below it.
-func Read(stateDir string) (Facts, error) {
-	f := Facts{Dir: filepath.Join(stateDir, "network")}
-	var err error
-	if f.Network, err = readNetwork(filepath.Join(f.Dir, defaultName)); err != nil {
-		return f, err
+// ReadMachine asks the kernel, and reads which networks are recorded.
+func ReadMachine(stateDir string) (*Machine, error) {
+	m := &Machine{NoIPv6: !exists("/proc/sys/net/ipv6")}
+	if err := list(m.readLinks); err != nil {
+		return nil, fmt.Errorf("read links and routes: %w", err)
 	}
-	if f.Network != nil {
-		f.Leases, err = f.Network.readLeases()
-		return f, err
+	if err := m.readTables(); err != nil {
+		return nil, fmt.Errorf("read nftables: %w", missingTables(err))
 	}
-	f.Machine = new(Machine)
-	if err := list(f.Machine.readLinks); err != nil {
-		return f, fmt.Errorf("read links and routes: %w", err)
+	networks, err := List(stateDir)
+	if err != nil {
+		return nil, err
 	}
-	if err := f.Machine.readTables(); err != nil {
-		return f, fmt.Errorf("read nftables: %w", missingTables(err))
+	for _, n := range networks {
+		if n.Driver != DriverBridge {
+			continue
+		}
+		m.Names = append(m.Names, n.Bridge)
+		m.use(n.Subnet)
+		m.use(n.Subnet6)
 	}
-	return f, f.Machine.readNameservers("/etc/resolv.conf")
+	return m, m.readNameservers("/etc/resolv.conf")
 }
 
 func (m *Machine) readLinks(h *netlink.Handle) error {
-	*m = Machine{MTU: 1500} // Ethernet's, if there is no uplink
+	m.Used, m.Names, m.Uplink, m.MTU = nil, nil, "", 1500 // Ethernet's, if there is no uplink
 	links, err := h.LinkList()
 	if err != nil {
 		return err
 	}
-	mtu := make(map[int]int)
+	byIndex := make(map[int]*netlink.LinkAttrs)
 	for _, l := range links {
 		m.Names = append(m.Names, l.Attrs().Name)
-		mtu[l.Attrs().Index] = l.Attrs().MTU
+		byIndex[l.Attrs().Index] = l.Attrs()
 	}
-	addrs, err := h.AddrList(nil, unix.AF_INET)
-	if err != nil {
-		return err
+	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
+		if family == unix.AF_INET6 && m.NoIPv6 {
+			continue
+		}
+		addrs, err := h.AddrList(nil, family)
+		if err != nil {
+			return err
+		}
+		for _, a := range addrs {
+			m.use(prefix(a.IPNet.IP, a.IPNet.Mask))
+		}
+		if err := m.readRoutes(h, family, byIndex); err != nil {
+			return err
+		}
 	}
-	for _, a := range addrs {
-		m.use(prefix(a.IPNet.IP, a.IPNet.Mask))
-	}
-	routes, err := h.RouteListFiltered(unix.AF_INET, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+	return nil
+}
+
+func (m *Machine) readRoutes(h *netlink.Handle, family int, links map[int]*netlink.LinkAttrs) error {
+	routes, err := h.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
 	if err != nil {
 		return err
 	}
@@ -84,8 +90,9 @@ func (m *Machine) readLinks(h *netlink.Handle) error {
 		}
 		p := prefix(r.Dst.IP, r.Dst.Mask)
 		m.use(p)
-		if p.Bits() == 0 && mtu[r.LinkIndex] > 0 && (best < 0 || r.Priority < best) {
-			best, m.MTU = r.Priority, mtu[r.LinkIndex]
+		link := links[r.LinkIndex]
+		if family == unix.AF_INET && p.IsValid() && p.Bits() == 0 && link != nil && link.MTU > 0 && (best < 0 || r.Priority < best) {
+			best, m.MTU, m.Uplink = r.Priority, link.MTU, link.Name
 		}
 	}
 	return nil
@@ -93,10 +100,10 @@ func (m *Machine) readLinks(h *netlink.Handle) error {
 
 // use notes that a range of addresses has a place. The default route covers
 // everything and says nothing; nor do the halves and quarters that VPNs write
-// in order to override it.
+// in order to override it. Each link has fe80::/64 to itself.
 func (m *Machine) use(p netip.Prefix) {
 	const shortest = 8
-	if p.IsValid() && p.Bits() >= shortest {
+	if p.IsValid() && p.Bits() >= shortest && !p.Addr().IsLinkLocalUnicast() && !p.Addr().IsMulticast() {
 		m.Used = append(m.Used, p.Masked())
 	}
 }
@@ -114,25 +121,8 @@ func (m *Machine) readTables() error {
 	for _, t := range tables {
 		m.Names = append(m.Names, t.Name)
 	}
-	chains, err := c.ListChains()
-	if err != nil {
-		return err
-	}
-	for _, ch := range chains {
-		drops := ch.Policy != nil && *ch.Policy == nftables.ChainPolicyDrop
-		ipv4 := ch.Table.Family == nftables.TableFamilyIPv4 || ch.Table.Family == nftables.TableFamilyINet
-		if drops && ipv4 && ch.Hooknum != nil && *ch.Hooknum == *nftables.ChainHookForward {
-			m.Filters = append(m.Filters, fmt.Sprintf("%s %s %s", family(ch.Table.Family), ch.Table.Name, ch.Name))
-		}
-	}
-	return nil
-}
-
-func family(f nftables.TableFamily) string {
-	if f == nftables.TableFamilyINet {
-		return "inet"
-	}
-	return "ip"
+	m.Filters, err = readFilters(c)
+	return err
 }
 
 // readNameservers notes the addresses of the host's name servers: they may be
@@ -146,17 +136,18 @@ func (m *Machine) readNameservers(path string) error {
 		return err
 	}
 	for _, s := range parseResolv(text).servers {
-		if a, err := netip.ParseAddr(s); err == nil && a.Is4() {
-			m.use(netip.PrefixFrom(a, 32))
+		if a, err := netip.ParseAddr(s); err == nil {
+			a = a.WithZone("")
+			m.use(netip.PrefixFrom(a, a.BitLen()))
 		}
 	}
 	return nil
 }
 
-// prefix converts an IPv4 range; the zero Prefix if it is something else.
+// prefix converts a range; the zero Prefix if it is none.
 func prefix(ip, mask []byte) netip.Prefix {
 	a, ok := netip.AddrFromSlice(ip)
-	if !ok || !a.Unmap().Is4() || len(mask) != 4 {
+	if a = a.Unmap(); !ok || a.BitLen() != 8*len(mask) {
 		return netip.Prefix{}
 	}
 	bits := 0
@@ -165,10 +156,5 @@ func prefix(ip, mask []byte) netip.Prefix {
 			bits++
 		}
 	}
-	return netip.PrefixFrom(a.Unmap(), bits)
-}
-
-// overlaps reports whether p has an address in common with one of the ranges.
-func overlaps(p netip.Prefix, ranges []netip.Prefix) bool {
-	return slices.ContainsFunc(ranges, p.Overlaps)
+	return netip.PrefixFrom(a, bits)
 }

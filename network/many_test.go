@@ -121,10 +121,10 @@ func starter(t *testing.T) {
 	for range rounds {
 		pid, end := start(t)
 		a := attachAtLast(t, os.Getenv(starterState), os.Getenv(starterID), pid)
-		if !ping(pid, a.Gateway.String(), long) {
-			t.Errorf("%s can't reach its gateway", a.Address)
+		if !ping(pid, a.Gateway().String(), long) {
+			t.Errorf("%s can't reach its gateway", a.Address())
 		}
-		fmt.Println(a.Address)
+		fmt.Println(a.Address())
 		if rounds == 1 {
 			io.Copy(io.Discard, os.Stdin)
 		}
@@ -136,8 +136,9 @@ func starter(t *testing.T) {
 // attachAtLast does what an engine does: it plans again while others are faster.
 func attachAtLast(t *testing.T, state, id string, pid int) network.Attachment {
 	t.Helper()
-	for {
-		a := attach(t, state, id)
+	r := request(state, id)
+	for ; ; r.Again = true {
+		a := join(t, r)
 		env := &plan.Env{Pid: pid, Handles: map[string]int{}}
 		for i, s := range steps(a) {
 			err := s.Do(env)

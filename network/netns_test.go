@@ -132,22 +132,32 @@ func machine(t *testing.T, state string) string {
 	for _, l := range links {
 		fmt.Fprintf(&b, "%s %s mtu %d master %q up %t\n", l.Ifname, l.Address, l.MTU, l.Master, slices.Contains(l.Flags, "UP"))
 	}
-	return b.String() + sh(t, "ip -4 addr | sed '/^[0-9]/d'; ip -4 route show table all | sed 's/ linkdown//'; nft list ruleset; cat /proc/sys/net/ipv4/ip_forward; find "+plan.Quote(state)+" -printf '%p %l\n' | sort")
+	return b.String() + sh(t, "ip -4 addr | sed '/^[0-9]/d'; ip -4 route show table all | sed 's/ linkdown//'; nft list ruleset; cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding; find "+plan.Quote(state)+" -printf '%p %l\n' | sort")
 }
 
 // shared is the part of it that containers share.
-func shared(t *testing.T) string {
+func shared(t *testing.T, bridge string) string {
 	t.Helper()
-	return sh(t, "ip -d link show vitro0 | sed 's/^[0-9]*//; s/ state [A-Z]*//; s/,LOWER_UP//; s/NO-CARRIER,//; s/gc_timer.*//; s/designated_root.*//; s/_timer *[0-9.]*//g'; ip -4 addr show vitro0 | tail -n +2; nft list ruleset; cat /proc/sys/net/ipv4/ip_forward")
+	return sh(t, "ip -d link show "+bridge+" | sed 's/^[0-9]*//; s/ state [A-Z]*//; s/,LOWER_UP//; s/NO-CARRIER,//; s/gc_timer.*//; s/designated_root.*//; s/_timer *[0-9.]*//g'; ip -4 addr show "+bridge+" | tail -n +2; ip -6 addr show "+bridge+" scope global | tail -n +2; cat /proc/sys/net/ipv6/conf/"+bridge+"/disable_ipv6 /proc/sys/net/ipv4/conf/"+bridge+"/route_localnet; nft list ruleset; cat /proc/sys/net/ipv4/ip_forward")
+}
+
+// request is for one container on the default network.
+func request(state, id string) network.Request {
+	return network.Request{StateDir: state, ID: id, Wishes: []network.Wish{{Network: network.Default}}}
 }
 
 func attach(t *testing.T, state, id string) network.Attachment {
 	t.Helper()
-	f, err := network.Read(state)
+	return join(t, request(state, id))
+}
+
+func join(t *testing.T, r network.Request) network.Attachment {
+	t.Helper()
+	f, err := network.Read(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := f.Plan(id)
+	a, err := f.Plan(r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -29,44 +30,85 @@ var publicServers = []string{"8.8.8.8", "8.8.4.4"}
 const publicNote = "# The host's name servers can't be reached from here (loopback, or IPv6 only), so\n" +
 	"# these public ones are asked. The flag --dns names others.\n"
 
+// ResolverAddress is where a container on a network with names asks: its own
+// resolver, which asks the servers of [Resolver.Upstream] what it doesn't know.
+const ResolverAddress = "127.0.0.11"
+
 // File makes the file. A flag that could not stand in it is an error.
 func (r Resolver) File() ([]byte, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
+	up, public := r.upstream()
+	note := ""
+	if public {
+		note = publicNote
+	}
+	return up.file(note), nil
+}
+
+// Forwarded makes the file for a container with a resolver of its own. As with
+// Docker, a name without a dot is asked for as it stands, unless an option says
+// otherwise.
+func (r Resolver) Forwarded() ([]byte, error) {
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	up, _ := r.upstream()
+	up.Servers = []string{ResolverAddress}
+	if !slices.ContainsFunc(up.Options, func(o string) bool { return strings.HasPrefix(o, "ndots:") }) {
+		up.Options = append(slices.Clip(up.Options), "ndots:0")
+	}
+	return up.file(""), nil
+}
+
+// Upstream is what File makes the file of.
+func (r Resolver) Upstream() Upstream {
+	up, _ := r.upstream()
+	return up
+}
+
+// upstream decides whom to ask; public says that nobody has named them.
+func (r Resolver) upstream() (up Upstream, public bool) {
 	host := parseResolv(r.Host)
 	if r.Own && len(reachable(host.servers)) == 0 && r.Uplink != nil {
 		host.servers = parseResolv(r.Uplink).servers
 	}
-	var b bytes.Buffer
-	servers := r.Servers
+	up = Upstream{Servers: r.Servers, Search: host.search, Options: host.options}
 	switch {
-	case servers != nil:
+	case r.Servers != nil:
 	case !r.Own:
-		servers = host.servers
+		up.Servers = host.servers
 	default:
-		if servers = reachable(host.servers); len(servers) == 0 {
-			servers = publicServers
-			b.WriteString(publicNote)
+		if up.Servers = reachable(host.servers); len(up.Servers) == 0 {
+			up.Servers, public = publicServers, true
 		}
 	}
-	for _, s := range servers {
-		b.WriteString("nameserver " + s + "\n")
-	}
-	search, options := host.search, host.options
 	if r.Search != nil {
-		search = r.Search
+		up.Search = r.Search
+	}
+	if len(up.Search) == 1 && up.Search[0] == "." {
+		up.Search = nil
 	}
 	if r.Options != nil {
-		options = r.Options
+		up.Options = r.Options
 	}
-	if len(search) > 0 && !(len(search) == 1 && search[0] == ".") {
-		b.WriteString("search " + strings.Join(search, " ") + "\n")
+	return up, public
+}
+
+func (u Upstream) file(note string) []byte {
+	var b bytes.Buffer
+	b.WriteString(note)
+	for _, s := range u.Servers {
+		b.WriteString("nameserver " + s + "\n")
 	}
-	if len(options) > 0 {
-		b.WriteString("options " + strings.Join(options, " ") + "\n")
+	if len(u.Search) > 0 {
+		b.WriteString("search " + strings.Join(u.Search, " ") + "\n")
 	}
-	return b.Bytes(), nil
+	if len(u.Options) > 0 {
+		b.WriteString("options " + strings.Join(u.Options, " ") + "\n")
+	}
+	return b.Bytes()
 }
 
 // check looks at what came from flags: each has to be one word of the file.

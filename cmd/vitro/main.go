@@ -24,7 +24,7 @@ var commands = [...]func(*app) *cobra.Command{
 	runCommand, createCommand, startCommand, stopCommand, restartCommand, killCommand, removeCommand, pauseCommand, unpauseCommand, waitCommand,
 	execCommand, attachCommand, logsCommand, cpCommand, diffCommand, exportCommand, commitCommand,
 	psCommand, inspectCommand, topCommand, statsCommand, updateCommand, renameCommand, eventsCommand, containerCommand,
-	loadCommand, importCommand, saveCommand, imagesCommand, rmiCommand, tagCommand, historyCommand, imageCommand, volumeCommand, networkCommand,
+	loadCommand, importCommand, saveCommand, imagesCommand, rmiCommand, tagCommand, historyCommand, imageCommand, volumeCommand, networkCommand, portCommand,
 	explainCommand, labCommand, burnCommand,
 	systemCommand, infoCommand, versionCommand, generateCommand, completionCommand,
 }

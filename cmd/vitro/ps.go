@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"vitro/format"
 	"vitro/image"
 	"vitro/listing"
+	"vitro/network"
 )
 
 func psCommand(a *app) *cobra.Command {
@@ -90,13 +92,32 @@ func listContainer(i *engine.Info) *listing.Container {
 	if i.Exit != nil {
 		c.State.ExitCode, c.State.Started, c.State.Finished = i.Exit.Code, i.Exit.Started, i.Exit.Finished
 	}
+	for _, e := range i.Networks.Endpoints {
+		c.Networks = append(c.Networks, listing.Network{Name: e.Network})
+	}
 	if i.State != nil {
 		c.State.Started = i.State.Created
+		c.Ports = listPorts(i.Networks)
 	}
 	if i.Health != nil {
 		c.State.Health = i.Health.Status
 	}
 	return c
+}
+
+// listPorts are a container's ports: those that lead to it, and those that are only exposed.
+func listPorts(a network.Attachments) (list []listing.Port) {
+	for _, p := range a.Published() {
+		list = append(list, listing.Port{IP: p.Host.String(), Public: p.HostPort, Private: p.Container, Protocol: p.Proto})
+	}
+	for _, e := range a.Exposed {
+		port, proto, _ := strings.Cut(e, "/")
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err == nil && !slices.ContainsFunc(list, func(p listing.Port) bool { return p.Private == uint16(n) && p.Protocol == proto }) {
+			list = append(list, listing.Port{Private: uint16(n), Protocol: proto})
+		}
+	}
+	return list
 }
 
 // aroundOf resolves what the filters before, since and ancestor name.

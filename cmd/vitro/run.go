@@ -52,9 +52,7 @@ func runFlags(fl *pflag.FlagSet, f *engine.Flags) {
 	fl.StringArrayVar(&f.SecurityOpt, "security-opt", nil, "no-new-privileges; seccomp=FILE|unconfined; systempaths=unconfined")
 	fl.StringToStringVar(&f.Sysctl, "sysctl", nil, "set a kernel parameter of the container's own: NAME=VALUE")
 	// namespaces
-	fl.StringVar(&f.Network, "network", "", "bridge, host, none, container:ID, ns:PATH")
-	fl.StringVar(&f.Network, "net", "", "the same as --network")
-	_ = fl.MarkHidden("net")
+	networkFlags(fl, f)
 	fl.StringVar(&f.PID, "pid", "", "pid namespace: host, container:ID, ns:PATH")
 	fl.StringVar(&f.IPC, "ipc", "", "ipc namespace: host, private, container:ID, ns:PATH")
 	fl.StringVar(&f.UTS, "uts", "", "uts namespace: host, private, container:ID, ns:PATH")
@@ -64,7 +62,7 @@ func runFlags(fl *pflag.FlagSet, f *engine.Flags) {
 	fl.StringArrayVar(&f.DNS, "dns", nil, "a name server for the container")
 	fl.StringArrayVar(&f.DNSSearch, "dns-search", nil, "a domain to look names up in")
 	fl.StringArrayVar(&f.DNSOption, "dns-option", nil, "an option of resolv.conf")
-	fl.StringArrayVar(&f.AddHost, "add-host", nil, "a further line of /etc/hosts: NAME:ADDRESS")
+	fl.StringArrayVar(&f.AddHost, "add-host", nil, "a further line of /etc/hosts: NAME:ADDRESS, or NAME:host-gateway")
 	fl.Bool("help", false, "show this text") // -h is the host name's
 }
 
@@ -97,6 +95,35 @@ func fileFlags(fl *pflag.FlagSet, f *engine.Flags) {
 	_ = fl.MarkHidden("storage-opt")
 	fl.StringVar(&f.ShmSize, "shm-size", "", "size of /dev/shm (default 64m)")
 	fl.StringArrayVar(&f.Devices, "device", nil, "give a device of the host: PATH[:TARGET][:rwm]")
+}
+
+// networkFlags are those that say how the container is joined to networks.
+func networkFlags(fl *pflag.FlagSet, f *engine.Flags) {
+	fl.Var(&networks{f}, "network", "bridge, host, none, container:ID, ns:PATH, or networks: NAME[:ip=…,ip6=…,mac=…,alias=…,interface_name=…]")
+	fl.Var(&networks{f}, "net", "the same as --network")
+	_ = fl.MarkHidden("net")
+	fl.StringVar(&f.IP, "ip", "", "the container's IPv4 address on the first network")
+	fl.StringVar(&f.IP6, "ip6", "", "the container's IPv6 address on the first network")
+	fl.StringVar(&f.MAC, "mac-address", "", "its hardware address there")
+	fl.StringArrayVar(&f.NetworkAlias, "network-alias", nil, "a further name of the container on its networks")
+	fl.StringArrayVar(&f.Link, "link", nil, "have another container in /etc/hosts: NAME[:ALIAS]")
+	fl.StringArrayVarP(&f.Publish, "publish", "p", nil, "have ports of the host lead to the container: [[IP:]PORT[-PORT]:]PORT[-PORT][/tcp|udp|sctp]")
+	fl.BoolVarP(&f.PublishAll, "publish-all", "P", false, "publish all ports that the image and --expose name, on free ports of the host")
+	fl.StringArrayVar(&f.Expose, "expose", nil, "a port that the container listens on: PORT[-PORT][/tcp|udp|sctp]")
+}
+
+// networks is the flag --network, which may be given several times.
+type networks struct{ f *engine.Flags }
+
+func (n *networks) String() string { return "" }
+func (n *networks) Type() string   { return "network" }
+func (n *networks) Set(text string) error {
+	if n.f.Network == "" {
+		n.f.Network = text
+	} else {
+		n.f.Networks = append(n.f.Networks, text)
+	}
+	return nil
 }
 
 // readArgs takes what the flag set can't say by itself.

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"cmp"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vitro/network"
+	"vitro/plan"
+	"vitro/plan/run"
+)
+
+// Modes are what --network may say besides the names of networks; they are
+// listed with these, as with Docker.
+var modes = [...]network.Network{{Name: "host", Driver: "host"}, {Name: "none", Driver: "null"}}
+
+// CreateNetwork defines a network. Its links and rules are made when its first
+// container starts. What stands in its way on this machine is returned to be told.
+func (e *Engine) CreateNetwork(d network.Definition) (network.Network, []string, error) {
+	if err := e.mayNetwork("create network " + d.Name); err != nil {
+		return network.Network{}, nil, err
+	}
+	var seed [5]byte
+	if _, err := rand.Read(seed[:]); err != nil {
+		return network.Network{}, nil, err
+	}
+	n, warnings, err := network.Create(e.Dir, d, seed, time.Now())
+	if errors.Is(err, os.ErrExist) {
+		return n, nil, hint(fmt.Errorf("create network %q: there is one of this name", d.Name), "vitro network inspect %s shows it", d.Name)
+	}
+	return n, warnings, err
+}
+
+// mayNetwork refuses an ordinary user.
+func (e *Engine) mayNetwork(what string) error {
+	if e.root && !inUserNS() {
+		return nil
+	}
+	return hint(fmt.Errorf("%s: a bridge takes root", what), "containers of an ordinary user have --network=host or --network=none")
+}
+
+// Networks are all that containers can be joined to, by name.
+func (e *Engine) Networks() ([]network.Network, error) {
+	list, err := network.List(e.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(list, network.Network.IsDefault) {
+		list = append(list, network.Network{Name: network.Default, Driver: network.DriverBridge})
+	}
+	list = append(list, modes[:]...)
+	slices.SortFunc(list, func(a, b network.Network) int { return cmp.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+// A NetworkView is what `vitro network inspect` shows.
+type NetworkView struct {
+	network.Network
+	Up         bool             `json:"up"` // its links and rules are there
+	Containers []MemberView     `json:"containers"`
+	Filters    []network.Filter `json:"filters,omitempty"` // of others, that drop what they don't know
+	Notes      []string         `json:"notes,omitempty"`   // what that means, and what to do
+}
+
+// A MemberView is a container on a network.
+type MemberView struct {
+	ID        string            `json:"id"`
+	Name      string            `json:"name,omitempty"`
+	Addresses []netip.Addr      `json:"addresses"`
+	Endpoint  *network.Endpoint `json:"endpoint,omitempty"`
+	Ports     []network.Port    `json:"ports,omitempty"`
+}
+
+// InspectNetwork looks at a network, its containers, and who else decides about its packets.
+func (e *Engine) InspectNetwork(name string) (NetworkView, error) {
+	v := NetworkView{Containers: []MemberView{}}
+	if name == "default" {
+		name = network.Default
+	}
+	var err error
+	v.Network, err = network.Lookup(e.Dir, name)
+	if err != nil {
+		return v, e.missingDefault(name, err)
+	}
+	members, err := v.Members()
+	if err != nil {
+		return v, err
+	}
+	v.Up = len(members) > 0
+	for _, m := range members {
+		view := MemberView{ID: m.ID, Addresses: m.Addresses}
+		if at, err := network.ReadAttachments(filepath.Join(e.Containers.Root, m.ID)); err == nil {
+			view.Name, view.Endpoint = at.Name, at.Endpoint(v.Name)
+			if view.Endpoint != nil && view.Endpoint.Publishes {
+				view.Ports = at.Ports
+			}
+		}
+		v.Containers = append(v.Containers, view)
+	}
+	if v.Filters, err = network.ReadFilters(v.Network); err != nil {
+		return v, err
+	}
+	for _, f := range v.Filters {
+		v.Notes = append(v.Notes, f.Warning(v.Network))
+	}
+	return v, nil
+}
+
+// missingDefault says of the default network that it comes with its first container.
+func (e *Engine) missingDefault(name string, err error) error {
+	if name == network.Default {
+		return hint(err, "the default network is made when its first container starts")
+	}
+	return err
+}
+
+// RemoveNetwork removes a network that has no containers.
+func (e *Engine) RemoveNetwork(name string) error {
+	if err := e.Sweep(); err != nil {
+		return err
+	}
+	for _, m := range modes {
+		if name == m.Name || name == network.Default || name == "default" {
+			return hint(fmt.Errorf("remove network %q: it is always there", name), "vitro network ls shows those that were created")
+		}
+	}
+	return network.Remove(e.Dir, name)
+}
+
+// PruneNetworks removes all networks that have no containers, and returns their names.
+func (e *Engine) PruneNetworks() (removed []string, err error) {
+	if err := e.Sweep(); err != nil {
+		return nil, err
+	}
+	list, err := network.List(e.Dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range list {
+		if n.IsDefault() {
+			continue
+		}
+		err := network.Remove(e.Dir, n.Name)
+		var used *network.UsedError
+		switch {
+		case err == nil:
+			removed = append(removed, n.Name)
+		case !errors.As(err, &used):
+			return removed, err
+		}
+	}
+	return removed, nil
+}
+
+// ReloadNetworks makes the rules of all networks that are up again, where they
+// are missing: somebody has flushed them. It returns the names of those networks.
+func (e *Engine) ReloadNetworks() ([]string, error) {
+	list, err := network.List(e.Dir)
+	if err != nil {
+		return nil, err
+	}
+	var done []string
+	for _, n := range list {
+		made, err := n.Reload()
+		if err != nil {
+			return done, err
+		}
+		if made {
+			done = append(done, n.Name)
+		}
+	}
+	return done, nil
+}
+
+// attached is a running container, to be joined to a network or taken off one.
+type attached struct {
+	network.Attachments
+	folder string
+	pid    int
+	unlock func()
+}
+
+// attached finds the container, and waits until nobody else changes its networks.
+func (e *Engine) attached(name string) (*attached, error) {
+	id, pid, err := e.running(name)
+	if err != nil {
+		return nil, err
+	}
+	a := &attached{folder: filepath.Join(e.Containers.Root, id), pid: pid}
+	lock, err := os.OpenFile(filepath.Join(a.folder, "network.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	a.unlock = func() { lock.Close() }
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		lock.Close()
+		return nil, err
+	}
+	if a.Attachments, err = network.ReadAttachments(a.folder); err != nil {
+		lock.Close()
+		return nil, err
+	}
+	if a.ID == "" {
+		lock.Close()
+		return nil, hint(fmt.Errorf("find networks of container %q: it has none of its own", name), "a container that was started with --network=none, host or container:ID stays so")
+	}
+	return a, nil
+}
+
+// ConnectNetwork joins a running container to a further network.
+func (e *Engine) ConnectNetwork(container string, w network.Wish) error {
+	if err := e.mayNetwork("connect container " + container); err != nil {
+		return err
+	}
+	a, err := e.attached(container)
+	if err != nil {
+		return err
+	}
+	defer a.unlock()
+	what := fmt.Sprintf("connect container %q to network %q", container, w.Network)
+	if a.Endpoint(w.Network) != nil {
+		return fmt.Errorf("%s: it is on it already", what)
+	}
+	for try := 0; ; try++ {
+		at, err := a.Attachments.Further(network.Request{StateDir: e.Dir, ID: a.ID, Name: a.Name, Wishes: []network.Wish{w}, Again: try > 0})
+		if err != nil {
+			return err
+		}
+		err = a.extend(at)
+		if errors.Is(err, network.ErrTaken) && try < attempts {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		return nil
+	}
+}
+
+// extend does what joins the container to a network, and writes it down.
+func (a *attached) extend(at network.Attachment) error {
+	pidfd, err := unix.PidfdOpen(a.pid, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(pidfd)
+	undo, err := run.OpenUndo(filepath.Join(a.folder, "undo"))
+	if err != nil {
+		return err
+	}
+	defer undo.Close()
+	p := &plan.Plan{Steps: slices.Concat(at.Before, at.After)}
+	if err := run.Extend(p, a.pid, undo); err != nil {
+		return err
+	}
+	if unix.PidfdSendSignal(pidfd, 0, nil, 0) != nil {
+		// What takes the container down may have read the list before.
+		return errors.Join(errors.New("the container has ended"), run.TakeBack(p))
+	}
+	return at.Save(a.folder)
+}
+
+// DisconnectNetwork takes a running container off a network.
+func (e *Engine) DisconnectNetwork(container, name string) error {
+	a, err := e.attached(container)
+	if err != nil {
+		return err
+	}
+	defer a.unlock()
+	if name == "default" {
+		name = network.Default
+	}
+	rest, steps, err := a.Attachments.Without(e.Dir, name)
+	if err != nil {
+		return fmt.Errorf("disconnect container %q from network %q: %w", container, name, err)
+	}
+	if err := rest.Save(a.folder); err != nil {
+		return err
+	}
+	for _, s := range steps {
+		if err := s.Do(&plan.Env{Pid: a.pid}); err != nil {
+			return fmt.Errorf("%s: %w", s.Line(), err)
+		}
+	}
+	return nil
+}
+
+// Ports are the lines of `vitro port`: all of a running container's, or those of one of its ports.
+func (e *Engine) Ports(container, port string) ([]string, error) {
+	id, _, err := e.running(container)
+	if err != nil {
+		return nil, err
+	}
+	at, err := network.ReadAttachments(filepath.Join(e.Containers.Root, id))
+	if err != nil {
+		return nil, err
+	}
+	lines := at.PortLines(port)
+	if port != "" && len(lines) == 0 {
+		return nil, fmt.Errorf("find port %s of container %q: it is not published", port, container)
+	}
+	return lines, nil
+}

@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package network_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"vitro/network"
+)
+
+const peerOrder = "VITRO_TEST_PEER"
+
+func TestMain(m *testing.M) {
+	if order := strings.Fields(os.Getenv(peerOrder)); len(order) > 0 {
+		if err := peer(order); err != nil {
+			fmt.Println("error:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// peer is one side of a conversation: "serve PORT", or "ask PROTOCOL ADDRESS WHAT".
+func peer(order []string) error {
+	if order[0] == "serve" {
+		return serve(order[1])
+	}
+	c, err := net.DialTimeout(order[1], order[2], time.Second)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		return err
+	}
+	if order[1] == "udp" {
+		if err := c.SetDeadline(time.Now().Add(time.Second)); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(c, order[3])
+	if order[3] != "who" {
+		n, err := io.Copy(io.Discard, c)
+		fmt.Println(n)
+		return err
+	}
+	line, err := bufio.NewReader(c).ReadString('\n')
+	fmt.Print(line)
+	return err
+}
+
+// serve says to each client which address it comes from, or sends as many bytes as it asks for.
+func serve(port string) error {
+	packets, err := net.ListenPacket("udp", ":"+port)
+	if err != nil {
+		return err
+	}
+	go func() {
+		buf := make([]byte, 100)
+		for {
+			if _, from, err := packets.ReadFrom(buf); err == nil {
+				fmt.Fprintln(to{packets, from}, host(from))
+			}
+		}
+	}()
+	l, err := net.Listen("tcp", ":"+port)
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer c.Close()
+			line, _ := bufio.NewReader(c).ReadString('\n')
+			if n, err := strconv.ParseInt(strings.TrimSpace(line), 10, 64); err == nil {
+				_, _ = io.Copy(c, io.LimitReader(zeros{}, n))
+				return
+			}
+			fmt.Fprintln(c, host(c.RemoteAddr()))
+		}()
+	}
+}
+
+type to struct {
+	net.PacketConn
+	addr net.Addr
+}
+
+func (t to) Write(b []byte) (int, error) { return t.WriteTo(b, t.addr) }
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { return len(b), nil }
+
+func host(a net.Addr) string {
+	ap := netip.MustParseAddrPort(a.String())
+	return ap.Addr().Unmap().String()
+}
+
+// in is this program as a peer in the network namespace of a process.
+func in(pid int, order string) *exec.Cmd {
+	self, _ := os.Readlink("/proc/self/exe")
+	cmd := exec.Command("nsenter", "-t", fmt.Sprint(pid), "-n", self)
+	cmd.Env = append(os.Environ(), peerOrder+"="+order)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
+
+// server starts one in the network namespace of a process, until the test ends.
+func server(t *testing.T, pid int, port string) {
+	t.Helper()
+	cmd := in(pid, "serve "+port)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		t.Fatalf("server: %q, %v", line, err)
+	}
+}
+
+// ask is what a server answers, or "" if it can't be reached.
+func ask(pid int, proto, address, what string) string {
+	out, err := in(pid, "ask "+proto+" "+address+" "+what).Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// eventually asks until the answer is the wanted one: how soon a port of a bridge comes up
+// depends on the kernel's queue. An answer that is not to come is asked for once.
+func eventually(pid int, proto, address, want string) (got string) {
+	for end := time.Now().Add(5 * time.Second); ; {
+		got = ask(pid, proto, address, "who")
+		if got == want || want == "" || time.Now().After(end) {
+			return got
+		}
+	}
+}
+
+func create(t *testing.T, state string, d network.Definition) network.Network {
+	t.Helper()
+	n, _, err := network.Create(state, d, [5]byte([]byte(d.Name+"12345")), time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func ports(t *testing.T, texts ...string) (list []network.PortWish) {
+	t.Helper()
+	for _, s := range texts {
+		ws, err := network.ParsePorts(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, ws...)
+	}
+	return list
+}
+
+// Two networks, three containers, the host, and another host: who reaches whom, and as whom.
+func TestPublishedPorts(t *testing.T) {
+	if !fresh(t) {
+		return
+	}
+	if !hasIPv6() {
+		t.Skip("needs IPv6 in the kernel")
+	}
+	state := t.TempDir()
+	other := world(t)
+	sh(t, fmt.Sprintf("ip addr add 2001:db8::1/64 dev uplink nodad; nsenter -t %d -n ip addr add 2001:db8::2/64 dev eth0 nodad", other))
+	n := create(t, state, network.Definition{Name: "web", IPv6: true})
+	create(t, state, network.Definition{Name: "red", IPv6: true})
+	before := machine(t, state)
+
+	web, neighbour, stranger := process(t), process(t), process(t)
+	wish := []network.Wish{{Network: "web"}}
+	a := join(t, network.Request{StateDir: state, ID: id1, Name: "web", Wishes: wish, Ports: ports(t, "8080:80", "8080:80/udp", "127.0.0.1:8081:80", "192.0.2.1:8082:80", "[2001:db8::1]:8083:80")})
+	do(t, a, web, -1)
+	b := join(t, network.Request{StateDir: state, ID: id2, Wishes: wish})
+	do(t, b, neighbour, -1)
+	c := join(t, network.Request{StateDir: state, ID: "stranger", Wishes: []network.Wish{{Network: "red"}}})
+	do(t, c, stranger, -1)
+	server(t, web, "80")
+
+	gw, gw6 := n.Gateway.String(), n.Gateway6.String()
+	own, six := a.Address().String(), a.Endpoints[0].Address6.Addr().String()
+	me, here := os.Getpid(), netip.AddrPort.String
+	at := func(addr string, port uint16) string {
+		return here(netip.AddrPortFrom(netip.MustParseAddr(addr), port))
+	}
+	for _, c := range []struct {
+		name, proto string
+		from        int
+		to, want    string // want: whom the server sees; "": not reached
+	}{
+		{"outside", "tcp", other, at("192.0.2.1", 8080), "192.0.2.2"},
+		{"outside, UDP", "udp", other, at("192.0.2.1", 8080), "192.0.2.2"},
+		{"outside, IPv6", "tcp", other, at("2001:db8::1", 8080), "2001:db8::2"},
+		{"outside, IPv6, UDP", "udp", other, at("2001:db8::1", 8080), "2001:db8::2"},
+		{"outside, a port of that address", "tcp", other, at("192.0.2.1", 8082), "192.0.2.2"},
+		{"outside, a port of that address, IPv6", "tcp", other, at("2001:db8::1", 8083), "2001:db8::2"},
+		{"outside, a port of the loopback's", "tcp", other, at("192.0.2.1", 8081), ""},
+		{"outside, a port that is not published", "tcp", other, at("192.0.2.1", 80), ""},
+		{"host, loopback", "tcp", me, at("127.0.0.1", 8080), gw},
+		{"host, loopback, UDP", "udp", me, at("127.0.0.1", 8080), gw},
+		{"host, a port of the loopback's", "tcp", me, at("127.0.0.1", 8081), gw},
+		{"host, another address of the loopback", "tcp", me, at("127.0.0.7", 8080), gw},
+		{"host, own address", "tcp", me, at("192.0.2.1", 8080), "192.0.2.1"},
+		{"host, own address, IPv6", "tcp", me, at("2001:db8::1", 8080), "2001:db8::1"},
+		{"host, bridge's address", "tcp", me, at(gw, 8080), gw},
+		{"host, IPv6's loopback", "tcp", me, at("::1", 8080), ""},
+		{"host, directly", "tcp", me, at(own, 80), gw},
+		{"neighbour by the host", "tcp", neighbour, at("192.0.2.1", 8080), gw},
+		{"neighbour by the host, UDP", "udp", neighbour, at("192.0.2.1", 8080), gw},
+		{"neighbour by the host, IPv6", "tcp", neighbour, at("2001:db8::1", 8080), gw6},
+		{"neighbour by the gateway", "tcp", neighbour, at(gw, 8080), gw},
+		{"neighbour directly", "tcp", neighbour, at(own, 80), b.Address().String()},
+		{"neighbour directly, IPv6", "tcp", neighbour, at(six, 80), b.Endpoints[0].Address6.Addr().String()},
+		{"itself by the host", "tcp", web, at("192.0.2.1", 8080), gw},
+		{"another network by the host", "tcp", stranger, at("192.0.2.1", 8080), gw},
+		{"another network directly", "tcp", stranger, at(own, 80), ""},
+		{"another network directly, IPv6", "tcp", stranger, at(six, 80), ""},
+	} {
+		if got := eventually(c.from, c.proto, c.to, c.want); got != c.want {
+			t.Errorf("%s: %s %s is %q to the server, want %q", c.name, c.proto, c.to, got, c.want)
+		}
+	}
+	const size = "100000000"
+	if got := ask(other, "tcp", at("192.0.2.1", 8080), size); got != size {
+		t.Errorf("100 MB from outside: %s bytes have come", got)
+	}
+	sh(t, fmt.Sprintf("nsenter -t %d -n ip route add %s via 192.0.2.1; nsenter -t %[1]d -n ip -6 route add %[3]s via 2001:db8::1", other, n.Subnet, n.Subnet6))
+	for _, to := range []string{at(own, 80), at(six, 80)} {
+		if got := ask(other, "tcp", to, "who"); got != "" {
+			t.Errorf("a neighbour of the host's has reached %s, as %s", to, got)
+		}
+	}
+	for _, x := range []network.Attachment{a, b, c} {
+		undo(t, x, -1)
+		undo(t, x, -1)
+	}
+	if after := machine(t, state); after != before {
+		t.Errorf("left behind:\n%s\nbefore:\n%s", after, before)
+	}
+}
+
+func hasIPv6() bool { _, err := os.Stat("/proc/sys/net/ipv6"); return err == nil }
+
+// A bridge that passes the loopback's packets on must not open the loopback to containers (CVE-2020-8558).
+func TestContainersDontReachTheLoopback(t *testing.T) {
+	if !fresh(t) {
+		return
+	}
+	state := t.TempDir()
+	world(t)
+	server(t, os.Getpid(), "90") // listens on all addresses, 127.0.0.1 too
+	pid := process(t)
+	a := join(t, network.Request{StateDir: state, ID: id1, Wishes: wishes(network.Default), Ports: ports(t, "8080:80")})
+	do(t, a, pid, -1)
+	gw := a.Gateway().String()
+	if got := eventually(pid, "tcp", gw+":90", a.Address().String()); got == "" {
+		t.Fatal("the container doesn't even reach the host")
+	}
+	if got := strings.TrimSpace(sh(t, "cat /proc/sys/net/ipv4/conf/vitro0/route_localnet")); got != "1" {
+		t.Errorf("route_localnet is %s: nothing is tested here", got)
+	}
+	// As root in its namespace, it sends packets for 127.0.0.1 to the gateway.
+	sh(t, fmt.Sprintf("nsenter -t %d -n sh -ec 'echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet; ip addr del 127.0.0.1/8 dev lo; ip route add 127.0.0.1/32 via %s dev eth0 src %s'", pid, gw, a.Address()))
+	for _, proto := range []string{"tcp", "udp"} {
+		if got := ask(pid, proto, "127.0.0.1:90", "who"); got != "" {
+			t.Errorf("a container has reached the host's 127.0.0.1 by %s, as %s", proto, got)
+		}
+	}
+	undo(t, a, -1)
+}
+
+// A network that is internal has neither a way out nor a way in, whatever its containers try.
+func TestInternal(t *testing.T) {
+	if !fresh(t) {
+		return
+	}
+	state := t.TempDir()
+	other := world(t)
+	create(t, state, network.Definition{Name: "in", Internal: true})
+	before := machine(t, state)
+	one, two := process(t), process(t)
+	a := join(t, network.Request{StateDir: state, ID: id1, Wishes: wishes("in")})
+	do(t, a, one, -1)
+	b := join(t, network.Request{StateDir: state, ID: id2, Wishes: wishes("in")})
+	do(t, b, two, -1)
+	if !ping(one, b.Address().String(), long) {
+		t.Error("its containers don't reach each other")
+	}
+	if out := sh(t, fmt.Sprintf("nsenter -t %d -n ip route show default; cat /proc/sys/net/ipv4/ip_forward", one)); strings.TrimSpace(out) != "0" {
+		t.Errorf("there is a way out, or forwarding is on: %s", out)
+	}
+	n := a.Before[0].Action.(*network.Lease).Network
+	sh(t, fmt.Sprintf("echo 1 >/proc/sys/net/ipv4/ip_forward; nsenter -t %d -n ip route add default via %s; nsenter -t %d -n ip route add %s via 192.0.2.1", one, n.Gateway, other, n.Subnet))
+	if ping(one, "192.0.2.2", 1) || ping(other, a.Address().String(), 1) {
+		t.Error("packets get in or out")
+	}
+	sh(t, "echo 0 >/proc/sys/net/ipv4/ip_forward")
+	undo(t, a, -1)
+	undo(t, b, -1)
+	if after := machine(t, state); after != before {
+		t.Errorf("left behind:\n%s\nbefore:\n%s", after, before)
+	}
+}
+
+// Somebody flushes all rules. The next container of the network, or a reload, brings them back.
+func TestRulesComeBack(t *testing.T) {
+	if !fresh(t) {
+		return
+	}
+	state := t.TempDir()
+	world(t)
+	n := create(t, state, network.Definition{Name: "web"})
+	pid := process(t)
+	a := join(t, network.Request{StateDir: state, ID: id1, Wishes: wishes("web"), Ports: ports(t, "8080:80", "9000-9300:9000-9300/udp")})
+	do(t, a, pid, -1)
+	rules := sh(t, "nft list ruleset")
+	if !strings.Contains(rules, "udp . 9300") {
+		t.Errorf("not all ports are there:\n%s", rules)
+	}
+	for _, c := range []struct {
+		name string
+		f    func()
+	}{
+		{"reload", func() {
+			if made, err := n.Reload(); !made || err != nil {
+				t.Errorf("Reload() = %t, %v", made, err)
+			}
+		}},
+		{"another container", func() {
+			b := join(t, network.Request{StateDir: state, ID: id2, Wishes: wishes("web")})
+			do(t, b, process(t), -1)
+			undo(t, b, -1)
+		}},
+	} {
+		sh(t, "nft flush ruleset")
+		c.f()
+		if now := sh(t, "nft list ruleset"); now != rules {
+			t.Errorf("%s: now:\n%s\nbefore:\n%s", c.name, now, rules)
+		}
+	}
+	if made, err := n.Reload(); made || err != nil {
+		t.Errorf("Reload() with all in place = %t, %v", made, err)
+	}
+	undo(t, a, -1)
+}
+
+// A port that is taken is refused before anything is made, with its owner's name; and one that
+// is published can't be taken.
+func TestTakenPorts(t *testing.T) {
+	if !fresh(t) {
+		return
+	}
+	state := t.TempDir()
+	world(t)
+	l, err := net.Listen("tcp4", "127.0.0.1:7777")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	a := join(t, network.Request{StateDir: state, ID: id1, Name: "web", Wishes: wishes(network.Default), Ports: ports(t, "8080:80", "127.0.0.1:8081:80", "8082:80/udp")})
+	do(t, a, process(t), -1)
+	before := machine(t, state)
+	for _, c := range []struct{ port, want string }{
+		{"7777:80", fmt.Sprintf("publish port 7777/tcp: it is taken by process %d (", os.Getpid())},
+		{"7770-7776:80", ""},
+		{"192.0.2.1:7777:80", ""},
+		{"127.0.0.1:7777:80", fmt.Sprintf("it is taken by process %d (", os.Getpid())},
+		{"8080:80", `publish port 8080/tcp: it is taken by container "web"`},
+		{"127.0.0.1:8080:80", `publish port 8080/tcp of 127.0.0.1: it is taken by container "web"`},
+		{"8081:80", `it is taken by container "web"`},
+		{"192.0.2.1:8081:80", ""},
+		{"8082:80/udp", `it is taken by container "web"`},
+		{"8082:80", ""},
+		{"9999-10001:80", ""},
+		{"80", ""},
+		{"192.0.2.77:80:80", "publish port 80/tcp of 192.0.2.77: cannot assign requested address"},
+	} {
+		f, err := network.Read(network.Request{StateDir: state, ID: id2, Wishes: wishes(network.Default), Ports: ports(t, c.port)})
+		switch {
+		case c.want == "" && (err != nil || len(f.Ports) != 1 || f.Ports[0].HostPort == 0):
+			t.Errorf("%s: %v, %v", c.port, f.Ports, err)
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%s: %v; want %q", c.port, err, c.want)
+		}
+	}
+	for _, address := range []string{":8080", "127.0.0.1:8080", "192.0.2.1:8080"} {
+		if l, err := net.Listen("tcp4", address); err == nil {
+			l.Close()
+			t.Errorf("a process gets %s, which is published", address)
+		}
+	}
+	if after := machine(t, state); after != before {
+		t.Errorf("a refusal has changed:\n%s\nbefore:\n%s", after, before)
+	}
+	undo(t, a, -1)
+	l2, err := net.Listen("tcp4", ":8080")
+	if err != nil {
+		t.Fatalf("the port isn't given back: %v", err)
+	}
+	l2.Close()
+}
