@@ -278,7 +278,7 @@ func (e *Engine) configOf(i *Info) (*specs.Spec, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	p, err := e.prepare(nil, i.Record, [2]uint16{}, false)
+	p, err := e.prepare(nil, i.Record, [2]uint16{}, onlyLook)
 	if err != nil { // something that it needs is gone: the rest can still be shown
 		return &specs.Spec{Process: &specs.Process{Args: i.Command()}, Root: &specs.Root{}, Linux: &specs.Linux{}}, nil
 	}

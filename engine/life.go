@@ -105,7 +105,7 @@ func (l *life) start(ctx Context) (w *monitor.Watch, err error) {
 	}
 	for try := 0; ; try++ {
 		var p *Prepared
-		if p, err = l.e.prepare(ctx, l.rec, l.hooks.Size, try > 0); err != nil {
+		if p, err = l.e.prepare(ctx, l.rec, l.hooks.Size, try); err != nil {
 			break
 		}
 		w, err = l.execute(c, p)

@@ -88,7 +88,7 @@ func (e *Engine) atRest(c *container.Container, do func(h helper, p *place) erro
 	if err != nil {
 		return err
 	}
-	prep, err := e.prepare(context.Background(), r, [2]uint16{}, false)
+	prep, err := e.prepare(context.Background(), r, [2]uint16{}, onlyLook)
 	if err != nil {
 		return err
 	}

@@ -153,7 +153,7 @@ func (d *draft) plug(r *spec.Request, p *Prepared) error {
 }
 
 func (d *draft) attach(at *network.Attachment) error {
-	request := network.Request{StateDir: d.e.Dir, Folder: d.dir, ID: d.id, Name: d.Name, Again: d.again}
+	request := network.Request{StateDir: d.e.Dir, Folder: d.dir, ID: d.id, Name: d.Name, Again: d.try > 0, Look: d.try == onlyLook}
 	var err error
 	if request.Wishes, err = d.networkWishes(); err != nil {
 		return err

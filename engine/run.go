@@ -53,22 +53,25 @@ func (e *Engine) Prepare(ctx Context, f *Flags) (*Prepared, error) {
 		return nil, err
 	}
 	defer release()
-	return e.prepare(ctx, r, [2]uint16{}, false)
+	return e.prepare(ctx, r, [2]uint16{}, 0)
 }
 
 // prepare decides everything about a start of a container. Size is that of the
-// terminal of whoever starts it. Again: another start was faster to take what this
-// one had chosen.
-func (e *Engine) prepare(ctx Context, r *Record, size [2]uint16, again bool) (*Prepared, error) {
+// terminal of whoever starts it. Try is 0; more, if another start was faster to
+// take what this one had chosen; or onlyLook, if nothing is to be started.
+func (e *Engine) prepare(ctx Context, r *Record, size [2]uint16, try int) (*Prepared, error) {
 	p := &Prepared{ID: r.ID, engine: e}
 	flags := r.Flags // what is decided of them holds for this start only
 	flags.Name = r.Name
-	d := &draft{Flags: &flags, e: e, id: r.ID, dir: filepath.Join(e.Containers.Root, r.ID), image: &r.Config, layers: r.Layers, size: size, again: again}
+	d := &draft{Flags: &flags, e: e, id: r.ID, dir: filepath.Join(e.Containers.Root, r.ID), image: &r.Config, layers: r.Layers, size: size, try: try}
 	if err := e.networkDefault(&flags, p); err != nil {
 		return nil, err
 	}
 	return p, d.decide(p)
 }
+
+// onlyLook is for who wants to know what a container would be.
+const onlyLook = -1
 
 // decide goes from the flags to the plan.
 func (d *draft) decide(p *Prepared) error {

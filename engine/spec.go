@@ -25,7 +25,7 @@ type draft struct {
 	maps   *idMaps  // of a new user namespace; nil: the host's users
 	spec   *specs.Spec
 	size   [2]uint16 // of the caller's terminal: rows, columns
-	again  bool      // the last try was too slow to get what it had chosen
+	try    int       // see prepare
 
 	before []plan.Step // what the mounts need
 }

@@ -27,6 +27,8 @@ type Request struct {
 	Exposed  []string // see ParseExposed
 	// Again: the last plan has failed with ErrTaken.
 	Again bool
+	// Look: nothing is to be started, so ports that others have don't matter.
+	Look bool
 
 	taken []Endpoint // what a container that runs has already
 }
@@ -82,7 +84,13 @@ func Read(r Request) (Facts, error) {
 		ipv6 = f.Networks[i].Network.Subnet6.IsValid()
 	}
 	var err error
-	f.Ports, err = choose(f.Dir, r.Ports, ipv6)
+	if r.Look {
+		for _, w := range r.Ports {
+			f.Ports = append(f.Ports, Port{Host: w.Host, HostPort: w.Low, Container: w.Container, Proto: w.Proto})
+		}
+	} else {
+		f.Ports, err = choose(f.Dir, r.Ports, ipv6)
+	}
 	return f, err
 }
 

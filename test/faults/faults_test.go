@@ -28,6 +28,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vitro/engine"
+	"vitro/network"
 	"vitro/plan/run"
 )
 
@@ -116,7 +117,8 @@ func sets(root bool, dir string) []struct {
 	if root {
 		all = append(all,
 			set{"limits", engine.Flags{Network: "none", Memory: "64m", CPUs: "0.5", PidsLimit: 20}},
-			set{"users", engine.Flags{Network: "none", Userns: "auto"}})
+			set{"users", engine.Flags{Network: "none", Userns: "auto"}},
+			set{"networks", engine.Flags{Network: "web", Networks: []string{"inside:alias=x"}, Publish: []string{"8080:80", "127.0.0.1:5353:53/udp", "9000-9002:9000-9002"}}})
 	}
 	for i := range all {
 		f := &all[i].flags
@@ -143,6 +145,13 @@ func each(t *testing.T, do func(t *testing.T, w *world, f engine.Flags)) {
 	e, err := engine.Open(dir + "/root")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if os.Geteuid() == 0 {
+		for _, d := range []network.Definition{{Name: "web", IPv6: true}, {Name: "inside", Internal: true}} {
+			if _, _, err := e.CreateNetwork(d); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	for _, s := range sets(os.Geteuid() == 0, dir+"/volume") {
 		t.Run(s.name, func(t *testing.T) {

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// needBridge skips what a bridge of the machine takes.
+func needBridge(t *testing.T, programs ...string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, for a bridge")
+	}
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err != nil {
+			t.Skipf("needs %s", p)
+		}
+	}
+}
+
+// must runs a command and returns what it prints.
+func must(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).Output()
+	if err != nil {
+		stderr := ""
+		if exit, ok := err.(*exec.ExitError); ok {
+			stderr = string(exit.Stderr)
+		}
+		t.Fatalf("%s %q: %v: %s%s", name, args, err, out, stderr)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// newNetwork creates a network that goes with the test.
+func newNetwork(t *testing.T, name string, flags ...string) {
+	t.Helper()
+	must(t, "vitro", append(append([]string{"network", "create"}, flags...), name)...)
+	t.Cleanup(func() { must(t, "vitro", "network", "rm", name) })
+}
+
+// fetch asks a web server until it answers, for some seconds.
+func fetch(t *testing.T, url string) (out string) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		text, err := exec.Command("curl", "-sS", "-m", "5", url).CombinedOutput()
+		if out = string(text); err == nil {
+			return out
+		}
+	}
+	t.Fatalf("no answer from %s: %s", url, out)
+	return ""
+}
+
+// Debian's nginx, in a root file system of Debian's, as books have it.
+func TestNginx(t *testing.T) {
+	t.Parallel()
+	needBridge(t, "nginx", "curl")
+	id := detached(t, "-p", "8080:80", "--tmpfs", "/var/log/nginx", "--tmpfs", "/var/lib/nginx", "--rootfs", "/:O",
+		"sh", "-c", "echo hello from nginx >/var/www/html/index.html; exec nginx -g 'daemon off;'")
+	for _, host := range []string{"127.0.0.1", "localhost"} {
+		if got := fetch(t, "http://"+host+":8080/"); got != "hello from nginx\n" {
+			t.Errorf("%s: %q", host, got)
+		}
+	}
+	must(t, "vitro", "restart", "-t", "1", id)
+	if got := fetch(t, "http://127.0.0.1:8080/"); got != "hello from nginx\n" {
+		t.Errorf("after a restart: %q", got)
+	}
+	if out := must(t, "vitro", "port", id); out != "80/tcp -> 0.0.0.0:8080" {
+		t.Errorf("vitro port: %q", out)
+	}
+	if out := must(t, "vitro", "ps", "--filter", "id="+id, "--format", "{{.Ports}}"); out != "0.0.0.0:8080->80/tcp" {
+		t.Errorf("vitro ps: %q", out)
+	}
+	out, err := exec.Command("vitro", "run", "--rm", "-p", "8080:80", "busybox", "true").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "publish port 8080/tcp: it is taken by container") {
+		t.Errorf("a second one on 8080: %v: %s", err, out)
+	}
+}
+
+// addresses are what ip(8) shows in a container's network namespace: by link.
+func addresses(t *testing.T, id string) map[string]string {
+	t.Helper()
+	var links []struct {
+		Ifname   string
+		AddrInfo []struct {
+			Family, Local string
+			Prefixlen     int
+		} `json:"addr_info"`
+	}
+	text := must(t, "nsenter", "-t", fmt.Sprint(state(t, id)), "-n", "ip", "-j", "addr")
+	if err := json.Unmarshal([]byte(text), &links); err != nil {
+		t.Fatal(err)
+	}
+	all := make(map[string]string)
+	for _, l := range links {
+		for _, a := range l.AddrInfo {
+			if a.Family == "inet" {
+				all[l.Ifname] = fmt.Sprintf("%s/%d", a.Local, a.Prefixlen)
+			}
+		}
+	}
+	delete(all, "lo")
+	return all
+}
+
+// A running container is joined to a further network, and taken off both.
+func TestConnect(t *testing.T) {
+	t.Parallel()
+	needBridge(t, "ip", "nsenter")
+	newNetwork(t, "one", "--subnet", "10.77.1.0/24")
+	newNetwork(t, "two", "--subnet", "10.77.2.0/24", "--label", "a=b")
+	id := detached(t, "--network", "one:ip=10.77.1.9,interface_name=first,alias=x", "busybox", "sleep", "1000")
+	check := func(what, want string) {
+		t.Helper()
+		if got := fmt.Sprint(addresses(t, id)); got != want {
+			t.Errorf("%s: addresses %s, want %s", what, got, want)
+		}
+	}
+	check("run", "map[first:10.77.1.9/24]")
+	must(t, "vitro", "network", "connect", "--ip", "10.77.2.8", "two", id)
+	check("connect", "map[eth0:10.77.2.8/24 first:10.77.1.9/24]")
+	if out, err := exec.Command("vitro", "network", "connect", "two", id).CombinedOutput(); err == nil || !strings.Contains(string(out), "it is on it already") {
+		t.Errorf("connect twice: %v: %s", err, out)
+	}
+	if out, err := exec.Command("vitro", "network", "rm", "two").CombinedOutput(); err == nil || !strings.Contains(string(out), `remove network "two": 1 containers are on it`) {
+		t.Errorf("remove while in use: %v: %s", err, out)
+	}
+	if out, err := exec.Command("vitro", "run", "--rm", "--network", "two", "--ip", "10.77.2.8", "busybox", "true").CombinedOutput(); err == nil || !strings.Contains(string(out), "use address 10.77.2.8 in network \"two\": container "+id[:12]+" has it") {
+		t.Errorf("an address that is taken: %v: %s", err, out)
+	}
+	must(t, "vitro", "network", "disconnect", "one", id)
+	check("disconnect", "map[eth0:10.77.2.8/24]")
+	if out := must(t, "nsenter", "-t", fmt.Sprint(state(t, id)), "-n", "ip", "route", "show", "default"); !strings.HasPrefix(out, "default via 10.77.2.1 dev eth0") {
+		t.Errorf("the way out after disconnect: %q", out)
+	}
+	if out, err := exec.Command("ip", "route", "show", "10.77.1.0/24").Output(); err != nil || len(out) != 0 {
+		t.Errorf("network one is up without a container: %s, %v", out, err)
+	}
+	must(t, "vitro", "network", "connect", "one", id)
+	check("connect again", "map[eth0:10.77.2.8/24 eth1:10.77.1.2/24]")
+}
+
+// Fifty start at once; no two get the same address, and nothing is left.
+func TestFiftyAtOnce(t *testing.T) {
+	t.Parallel()
+	needBridge(t)
+	newNetwork(t, "fifty", "--subnet", "10.78.0.0/24", "--ipv6")
+	const count = 50
+	var group sync.WaitGroup
+	outs := make([]string, count)
+	for i := range count {
+		group.Go(func() {
+			out, err := exec.Command("vitro", "run", "--rm", "--network", "fifty", "-p", "80", "busybox", "sh", "-c",
+				"ip -o addr show eth0 | sed 's/.*inet6* //; s/ .*//' | sort; sleep 1").CombinedOutput()
+			if err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+			outs[i] = string(out)
+		})
+	}
+	group.Wait()
+	members, err := os.ReadDir(st.root + "/network/fifty/leases")
+	if err == nil {
+		t.Errorf("leases are left: %v", members)
+	}
+	for _, out := range outs {
+		if !strings.Contains(out, "10.78.0.") {
+			t.Errorf("a container without an address: %q", out)
+		}
+	}
+}
