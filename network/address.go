@@ -56,6 +56,9 @@ func (n Network) free(id string, again bool, taken func(netip.Addr) bool) (netip
 		in = n.Range
 	}
 	first, size := in.Masked().Addr(), uint32(1)<<(32-in.Bits())
+	if after(first, size-1) == last(n.Subnet) {
+		size-- // the address for all is no end of a block
+	}
 	full := func(i uint32) bool {
 		a := after(first, i)
 		return n.reserved(a) || taken(a)
@@ -73,6 +76,13 @@ func (n Network) free(id string, again bool, taken func(netip.Addr) bool) (netip
 	low, high := uint32(0), uint32(0)
 	for step := uint32(1); high < size && full(high); step *= 2 {
 		low, high = high, high+step
+	}
+	if high >= size { // beyond the end: from there, in steps that double
+		for back := uint32(1); high >= size && back < size-low; back *= 2 {
+			if !full(size - back) {
+				high = size - back
+			}
+		}
 	}
 	if high >= size {
 		for i := range size {

@@ -76,7 +76,7 @@ type running struct {
 
 func startStarter(t *testing.T, state string, i, rounds int) *running {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe", "-test.run=^TestManyAtOnce$", "-test.timeout=60s")
+	cmd := exec.Command("/proc/self/exe", "-test.run=^TestManyAtOnce$", "-test.timeout=240s")
 	cmd.Env = append(os.Environ(), starterState+"="+state, fmt.Sprintf("%s=%010x", starterID, i), fmt.Sprintf("%s=%d", starterRounds, rounds))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stdin, err := cmd.StdinPipe()

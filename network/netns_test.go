@@ -36,7 +36,8 @@ func fresh(t *testing.T) bool {
 			t.Skipf("needs %s", tool)
 		}
 	}
-	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=60s")
+	t.Parallel() // each has a machine of its own, and waits for the kernel most of the time
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=240s")
 	cmd.Env = append(os.Environ(), inNetns+"="+t.Name())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 	if os.Getuid() != 0 {
