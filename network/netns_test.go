@@ -187,6 +187,17 @@ func do(t *testing.T, a network.Attachment, pid, n int) {
 	}
 }
 
+// try runs the steps until one fails.
+func try(list []plan.Host, pid int) error {
+	env := &plan.Env{Pid: pid, Handles: map[string]int{}}
+	for _, s := range list {
+		if err := s.Do(env); err != nil {
+			return fmt.Errorf("%s: %w", s.Line(), err)
+		}
+	}
+	return nil
+}
+
 // undo does what a later process does with the undo list that it finds.
 func undo(t *testing.T, a network.Attachment, n int) {
 	t.Helper()
