@@ -124,6 +124,7 @@ func (s *scene) engines(vitro string) []contender {
 		{group: "engine, on a bridge", name: "podman run --rm", needs: []string{"podman", "runc"}, argvs: podmanRun("podman")},
 		{group: "engine, on a bridge", name: "docker run --rm (the client)", needs: []string{"dockerd", "docker"}, argvs: dockerRun("bridge")},
 	}
+	list = append(list, s.published(vitro, podman, []string{"docker", "-H", sock}, image)...)
 	for i := range list {
 		if os.Geteuid() == 0 {
 			list[i].place = "net"
