@@ -146,3 +146,7 @@ func parseLink[T string | []byte](text T) (k Kind, id uint64, ok bool) {
 	id, err := strconv.ParseUint(number, 10, 64)
 	return k, id, err == nil
 }
+
+// IsInitial reports whether a namespace is the machine's first, as far as its
+// number tells: before Linux 6.18 those of mnt and net were not fixed.
+func IsInitial(k Kind, id uint64) bool { return k < kinds && kindTable[k].first == id }

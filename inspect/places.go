@@ -127,14 +127,14 @@ func mountedNamespaces(data []byte) (list []mounted) {
 			continue
 		}
 		if k, id, ok := parseLink(fields[3]); ok {
-			list = append(list, mounted{k, id, unescape(string(fields[4]))})
+			list = append(list, mounted{k, id, Unescape(string(fields[4]))})
 		}
 	}
 	return list
 }
 
-// unescape takes the escapes out of a path in mountinfo: \040 for a space.
-func unescape(path string) string {
+// Unescape takes the escapes out of a path in mountinfo: \040 for a space.
+func Unescape(path string) string {
 	out := make([]byte, 0, len(path))
 	for i := 0; i < len(path); i++ {
 		if path[i] == '\\' && i+3 < len(path) {

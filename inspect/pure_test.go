@@ -135,7 +135,7 @@ func FuzzForeignText(f *testing.F) {
 	f.Add("9:name=systemd:/machine.slice/systemd-nspawn@my\\x2dbox.service\n0::/docker/" + id64)
 	f.Fuzz(func(t *testing.T, text string) {
 		parseStat([]byte(text))
-		parseMap([]byte(text))
+		ParseMap([]byte(text))
 		mountedNamespaces([]byte(text))
 		if c := Belongs(cgroupPaths([]byte(text))); c != nil && c.Engine == "" {
 			t.Errorf("%q belongs to no engine", text)

@@ -174,3 +174,13 @@ func (n *Namespace) holders() []int {
 	}
 	return pids
 }
+
+// Open opens a namespace of the snapshot by what holds it. The caller closes
+// the descriptor.
+func (s *Snapshot) Open(n *Namespace) (int, error) {
+	r := &reader{spaces: make(map[uint64]*Namespace, len(s.Namespaces))}
+	for _, n := range s.Namespaces {
+		r.spaces[n.ID] = n
+	}
+	return r.enter(n)
+}

@@ -191,14 +191,14 @@ func (r *reader) ask(n *Namespace) (rel relation) {
 func (n *Namespace) maps(file string) []Range {
 	for _, name := range n.members() {
 		if data, err := os.ReadFile("/proc/" + name + "/" + file); err == nil {
-			return parseMap(data)
+			return ParseMap(data)
 		}
 	}
 	return nil
 }
 
-// parseMap reads a uid_map: user_namespaces(7).
-func parseMap(data []byte) (list []Range) {
+// ParseMap reads a uid_map: user_namespaces(7).
+func ParseMap(data []byte) (list []Range) {
 	for line := range bytes.Lines(data) {
 		fields := strings.Fields(string(line))
 		if len(fields) != 3 {
