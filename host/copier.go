@@ -187,7 +187,7 @@ func xattrs(src, dst int) error {
 		return none(err)
 	}
 	names := make([]byte, size)
-	if size, err = unix.Flistxattr(src, names); err != nil {
+	if size, err = unix.Flistxattr(src, names); err != nil || size == 0 { // overlay counts its own, and then hides them
 		return none(err)
 	}
 	for name := range strings.SplitSeq(strings.TrimSuffix(string(names[:size]), "\x00"), "\x00") {

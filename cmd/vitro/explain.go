@@ -38,8 +38,9 @@ var forms = [...]struct {
 func explainCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "explain",
-		Short: "show what would be done, and why, without doing it",
+		Short: "show what would be done, and why, without doing it; or what was done to a running process",
 	}
+	explainProcess(a, c)
 	c.AddCommand(explainRunCommand(a))
 	return c
 }

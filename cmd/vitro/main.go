@@ -27,7 +27,7 @@ var commands = [...]func(*app) *cobra.Command{
 	loadCommand, importCommand, saveCommand, imagesCommand, rmiCommand, tagCommand, historyCommand, imageCommand, volumeCommand, networkCommand, portCommand,
 	explainCommand, labCommand, burnCommand,
 	systemCommand, infoCommand, versionCommand, generateCommand, completionCommand,
-	nsCommand, pidCommand,
+	nsCommand, pidCommand, contrastCommand,
 }
 
 // app is what the commands share.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -136,6 +137,38 @@ func inFDs(fds []int, do func() error) error {
 	return <-done
 }
 
+// RootTree opens the file system that is a process's root, without what is
+// mounted in it: a copy of the mount, attached to nothing. The caller closes it.
+func RootTree(pid int) (fd int, err error) {
+	dir := "/proc/" + strconv.Itoa(pid)
+	ns, err := unix.Open(dir+"/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open the mount namespace of process %d: %w", pid, err)
+	}
+	defer unix.Close(ns)
+	root, err := unix.Open(dir+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open the root of process %d: %w", pid, err)
+	}
+	defer unix.Close(root)
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread is elsewhere
+		err := unix.Unshare(unix.CLONE_FS)
+		if err == nil {
+			err = unix.Setns(ns, unix.CLONE_NEWNS)
+		}
+		if err == nil {
+			fd, err = unix.OpenTree(root, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		return -1, fmt.Errorf("copy the root mount of process %d: %w", pid, err)
+	}
+	return fd, nil
+}
+
 // parameters are those that a namespace has of its own, and that engines set.
 var parameters = [...]struct {
 	kind inspect.Kind
@@ -171,20 +204,25 @@ func inside(p *Process, dir string) {
 			continue
 		}
 		err := enter(dir, []inspect.Kind{k}, func() error {
-			for _, s := range parameters {
-				if s.kind != k {
-					continue
-				}
-				// The reader's namespaces count, and it is the thread that reads.
-				data, err := os.ReadFile("/proc/sys/" + strings.ReplaceAll(s.name, ".", "/"))
-				if err == nil {
-					p.Sysctl = append(p.Sysctl, Sysctl{s.name, strings.Join(strings.Fields(string(data)), " ")})
-				}
-			}
+			p.Sysctl = append(p.Sysctl, Parameters(k)...)
 			return nil
 		})
 		p.miss("its kernel parameters", err)
 	}
+}
+
+// Parameters are those of this thread's namespaces of some kinds: the reader's
+// count, whatever process's /proc it is.
+func Parameters(kinds ...inspect.Kind) (list []Sysctl) {
+	for _, s := range parameters {
+		if !slices.Contains(kinds, s.kind) {
+			continue
+		}
+		if data, err := os.ReadFile("/proc/sys/" + strings.ReplaceAll(s.name, ".", "/")); err == nil {
+			list = append(list, Sysctl{s.name, strings.Join(strings.Fields(string(data)), " ")})
+		}
+	}
+	return list
 }
 
 // Find translates a PID: the process that is called pid in the innermost PID
