@@ -24,6 +24,12 @@ func (c *comparison) mounts() {
 	slices.Sort(points)
 	for _, at := range points {
 		x, y := find(a, at), find(b, at)
+		if x.text() == y.text() {
+			continue
+		}
+		// What is in the containers' own folders differs by the IDs alone.
+		x.forget(c.a)
+		y.forget(c.b)
 		c.differ(at, x.text(), y.text(), y.flag())
 	}
 }
@@ -46,7 +52,6 @@ func (s *Side) places() (list []place) {
 		}
 		if bind {
 			p.typ = "bind"
-			p.source = s.plain(m.Source)
 		}
 		slices.Sort(p.options)
 		p.options = slices.Compact(p.options)
@@ -77,6 +82,13 @@ func find(list []place, at string) *place {
 		}
 	}
 	return nil
+}
+
+// forget takes the container's ID out of the source.
+func (p *place) forget(s *Side) {
+	if p != nil {
+		p.source = s.plain(p.source)
+	}
 }
 
 func (p *place) text() string {

@@ -48,7 +48,10 @@ func (c *comparison) namespaces() {
 		}
 		c.differ(string(n.typ), a, b, flag)
 	}
-	c.differ("hostname", c.a.plain(c.a.Spec.Hostname), c.b.plain(c.b.Spec.Hostname), flagged("--hostname", c.b.plain(c.b.Spec.Hostname)))
+	if c.a.Spec.Hostname != c.b.Spec.Hostname {
+		b := c.b.plain(c.b.Spec.Hostname)
+		c.differ("hostname", c.a.plain(c.a.Spec.Hostname), b, flagged("--hostname", b))
+	}
 	c.differ("domainname", c.a.Spec.Domainname, c.b.Spec.Domainname, flagged("--domainname", c.b.Spec.Domainname))
 	c.differ("clocks", offsets(c.a.Spec.Linux.TimeOffsets), offsets(c.b.Spec.Linux.TimeOffsets), "")
 }
