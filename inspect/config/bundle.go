@@ -24,8 +24,31 @@ func (c *Config) JSON() []byte {
 }
 
 // Bundle makes a folder that a runtime can run: the config.json, and a copy of
-// the process's root, as it is now. The folder must not be there yet.
-func (c *Config) Bundle(pid int, dir string) error {
+// the process's root, as it is now, where no folder of the host is that root.
+// The folder must not be there yet.
+func (c *Config) Bundle(pid int, dir string) (err error) {
+	if err := os.Mkdir(dir, 0o711); err != nil {
+		return fmt.Errorf("make bundle: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = os.RemoveAll(dir) // half of one is of no use
+		}
+	}()
+	s := *c.Spec
+	if !filepath.IsAbs(s.Root.Path) {
+		if err := copyRoot(pid, filepath.Join(dir, "rootfs")); err != nil {
+			return err
+		}
+		s.Root = &specs.Root{Path: "rootfs", Readonly: c.Spec.Root.Readonly}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), (&Config{Spec: &s}).JSON(), 0o600); err != nil {
+		return fmt.Errorf("make bundle: %w", err)
+	}
+	return nil
+}
+
+func copyRoot(pid int, to string) error {
 	tree, err := process.RootTree(pid)
 	if err != nil {
 		return err
@@ -36,25 +59,16 @@ func (c *Config) Bundle(pid int, dir string) error {
 		return fmt.Errorf("open the root of process %d: %w", pid, err)
 	}
 	defer unix.Close(from)
-	if err := os.Mkdir(dir, 0o711); err != nil {
+	if err := os.Mkdir(to, 0o755); err != nil {
 		return fmt.Errorf("make bundle: %w", err)
 	}
-	top := filepath.Join(dir, "rootfs")
-	if err := os.Mkdir(top, 0o755); err != nil {
-		return fmt.Errorf("make bundle: %w", err)
-	}
-	to, err := unix.Open(top, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	top, err := unix.Open(to, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("make bundle: %w", err)
 	}
-	defer unix.Close(to)
-	if err := host.CopyTree(from, to); err != nil {
+	defer unix.Close(top)
+	if err := host.CopyTree(from, top); err != nil {
 		return fmt.Errorf("copy the root of process %d: %w", pid, err)
-	}
-	s := *c.Spec
-	s.Root = &specs.Root{Path: "rootfs", Readonly: c.Spec.Root.Readonly}
-	if err := os.WriteFile(filepath.Join(dir, "config.json"), (&Config{Spec: &s}).JSON(), 0o600); err != nil {
-		return fmt.Errorf("make bundle: %w", err)
 	}
 	return nil
 }

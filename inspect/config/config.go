@@ -50,12 +50,13 @@ type writer struct {
 	p      *process.Process
 	host   *Host
 	origin *specs.Spec
+	sealed []specs.Mount // the last of all: what is made read-only at the end
 }
 
 // From reads a process back. The origin is what its engine was told, nil if it
 // isn't known.
 func From(p *process.Process, host *Host, origin *specs.Spec) *Config {
-	w := &writer{&Config{}, p, host, origin}
+	w := &writer{Config: &Config{}, p: p, host: host, origin: origin}
 	w.Spec = &specs.Spec{Version: specs.Version, Process: &specs.Process{}, Root: &specs.Root{}, Linux: &specs.Linux{}}
 	for _, chapter := range [...]func(*writer){
 		(*writer).program, (*writer).user, (*writer).namespaces, (*writer).root, (*writer).mounts, (*writer).devices,

@@ -29,7 +29,7 @@ func (w *writer) root() {
 		w.Spec.Root.Path = w.p.Root
 		return
 	}
-	if at, ok := w.place(m); ok {
+	if at, from := w.place(m); from != nil && m.Type != "overlay" {
 		w.Spec.Root.Path = at
 		return
 	}
@@ -41,7 +41,7 @@ func (w *writer) root() {
 		w.note("its root, %s of %s, is mounted nowhere that we see: the bundle needs a copy of it", m.Root, m.Source)
 		return
 	}
-	w.note("its root is an overlay that only it has mounted: the bundle needs a copy of it, which --bundle makes")
+	w.note("its root is an overlay, which two containers can't write to: the bundle needs a copy of it, which --bundle makes")
 }
 
 // layers are the folders of an overlay, the lowest first.
@@ -65,9 +65,9 @@ func layers(super []string) (list []string) {
 	return list
 }
 
-// place is the host's path of what a mount shows, if the host has it mounted,
-// and in sight.
-func (w *writer) place(m *process.Mount) (string, bool) {
+// place is the host's path of what a mount shows, and in which of the host's
+// mounts that is; nil if the host has it in none, or not in sight.
+func (w *writer) place(m *process.Mount) (string, *process.Mount) {
 	for i := range w.host.Mounts {
 		h := &w.host.Mounts[i]
 		if h.Device != m.Device || h.Hidden != 0 {
@@ -79,10 +79,10 @@ func (w *writer) place(m *process.Mount) (string, bool) {
 		}
 		at := path.Join(h.Point, rest)
 		if !w.covered(h, at) {
-			return at, true
+			return at, h
 		}
 	}
-	return "", false
+	return "", nil
 }
 
 // below is what comes behind a folder in a path.
@@ -143,6 +143,7 @@ func (w *writer) mounts() {
 			w.mount(m)
 		}
 	}
+	w.Spec.Mounts = append(w.Spec.Mounts, w.sealed...)
 	slices.Sort(w.Spec.Linux.MaskedPaths)
 	slices.Sort(w.Spec.Linux.ReadonlyPaths)
 }
@@ -177,7 +178,8 @@ func (w *writer) isMask(m *process.Mount) bool {
 
 // isGuard: a part of a file system over itself, to be read only.
 func (w *writer) isGuard(m *process.Mount) bool {
-	return m.Has("ro") && m.Root != "/" && (m.Type == "proc" && m.Point == "/proc"+m.Root || m.Type == "sysfs" && m.Point == "/sys"+m.Root)
+	return m.Has("ro") && m.Root != "/" && (m.Type == "proc" && m.Point == "/proc"+m.Root || m.Type == "sysfs" && m.Point == "/sys"+m.Root) &&
+		slices.ContainsFunc(w.p.Mounts, func(o process.Mount) bool { return o.ID == m.Parent && o.Device == m.Device })
 }
 
 // isCgroup: a config.json has one mount for all cgroups.
@@ -218,26 +220,23 @@ var fresh = [...]struct {
 	{"overlay", []string{"lowerdir", "upperdir", "workdir"}, ""},
 }
 
+// holdsMounts reports whether something else is mounted in a mount, and in
+// sight.
+func (w *writer) holdsMounts(m *process.Mount) bool {
+	return slices.ContainsFunc(w.p.Mounts, func(o process.Mount) bool { return o.Parent == m.ID && o.Hidden == 0 })
+}
+
 func (w *writer) mount(m *process.Mount) {
 	o := specs.Mount{Destination: m.Point}
+	// What has places for other mounts in it has been made read-only behind them.
+	late := m.Type == "tmpfs" && m.Has("ro") && w.holdsMounts(m)
 	for _, word := range m.Options {
-		if word != "rw" && word != "relatime" {
+		if word != "rw" && word != "relatime" && !(late && word == "ro") {
 			o.Options = append(o.Options, word)
 		}
 	}
-	at, bound := w.place(m)
-	if m.Type == "sysfs" || m.Type == "devpts" || m.Type == "mqueue" {
-		bound = false // one for each of what they show, however many mounts there are
-	}
-	if bound {
-		o.Type, o.Source = "bind", at
-		o.Options = append([]string{"bind"}, o.Options...)
-		if share := propagation(m, "r"); share != "" {
-			o.Options = append(o.Options, share)
-		} else {
-			o.Options = append(o.Options, "rprivate")
-		}
-		w.Spec.Mounts = append(w.Spec.Mounts, o)
+	if at, from := w.place(m); from != nil {
+		w.bind(m, o, at, from)
 		return
 	}
 	for _, f := range fresh {
@@ -248,11 +247,40 @@ func (w *writer) mount(m *process.Mount) {
 		if f.add != "" {
 			o.Options = append(o.Options, f.add)
 		}
+		if late {
+			w.sealed = append(w.sealed, specs.Mount{Destination: m.Point, Options: append([]string{"remount", "bind", "ro"}, o.Options...)})
+		}
 		o.Options = append(o.Options, w.own(m.Super, f.options)...)
 		w.Spec.Mounts = append(w.Spec.Mounts, o)
 		return
 	}
 	w.note("%s shows %s of %s (%s), which is mounted nowhere that we see: it is left out", m.Point, m.Root, m.Source, m.Type)
+}
+
+// inverse are the words for what a mount would have of the one that it is a
+// copy of.
+var inverse = [...]struct{ word, without string }{{"ro", "rw"}, {"nosuid", "suid"}, {"nodev", "dev"}, {"noexec", "exec"}}
+
+// bind writes down a mount of what the host has at a path. A root that is one
+// of the host's folders comes with all that is mounted in it.
+func (w *writer) bind(m *process.Mount, o specs.Mount, at string, from *process.Mount) {
+	root := w.Spec.Root.Path
+	if path.IsAbs(root) && at == path.Join(root, m.Point) && m.Root == from.Root && slices.Equal(m.Options, from.Options) {
+		return
+	}
+	o.Type, o.Source = "bind", at
+	o.Options = append([]string{"bind"}, o.Options...)
+	for _, i := range inverse {
+		if from.Has(i.word) && !m.Has(i.word) {
+			o.Options = append(o.Options, i.without)
+		}
+	}
+	share := propagation(m, "r")
+	if share == "" {
+		share = "rprivate"
+	}
+	o.Options = append(o.Options, share)
+	w.Spec.Mounts = append(w.Spec.Mounts, o)
 }
 
 // own are the options of the file system that made it so, with IDs as they are

@@ -34,7 +34,7 @@ func again(t *testing.T, pid int, seconds string) int {
 			t.Fatal(err)
 		}
 	}
-	return start(t, other, st.oci, "--root", filepath.Join(st.dir, "oci"), "run", "-b", bundle, "again-"+other)
+	return start(t, other, st.oci, "run", "-b", bundle, "again-"+other)
 }
 
 type difference struct{ Topic, Item, A, B, Flag string }

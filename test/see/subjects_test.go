@@ -54,21 +54,21 @@ var subjects = [...]struct {
 }{
 	{"unshare", "unshare", []string{"unshare"}, func(_ *testing.T, tree, seconds string) []string {
 		return []string{"unshare", "--user", "--map-root-user", "--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sleep", seconds}
-	}, false},
+	}, true},
 	{"bubblewrap", "bubblewrap", []string{"bwrap"}, func(_ *testing.T, tree, seconds string) []string {
 		return []string{"bwrap", "--bind", tree, "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--unshare-all", "--hostname", "wrapped", "--die-with-parent", "/bin/sleep", seconds}
 	}, true},
 	{"systemd-nspawn", "systemd-nspawn", []string{"systemd-nspawn"}, func(_ *testing.T, tree, seconds string) []string {
 		return []string{"systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network", "--as-pid2", "-M", "box", "-D", tree, "/bin/sleep", seconds}
-	}, false},
-	{"lxc", "lxc", []string{"lxc-execute"}, func(t *testing.T, tree, seconds string) []string {
+	}, false}, // five filters, and a /sys put together of parts
+	{"lxc", "lxc", []string{"lxc-start"}, func(t *testing.T, tree, seconds string) []string {
 		file := filepath.Join(t.TempDir(), "config")
 		text := "lxc.uts.name = lx\nlxc.rootfs.path = dir:" + tree + "\nlxc.net.0.type = empty\nlxc.apparmor.profile = unconfined\nlxc.mount.auto = proc:mixed sys:ro\nlxc.pty.max = 16\nlxc.tty.max = 0\n"
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return []string{"lxc-start", "-F", "-n", "lx", "-f", file, "--", "/bin/sleep", seconds}
-	}, false},
+	}, true},
 	{"podman", "podman", []string{"podman", "conmon", "runc"}, func(t *testing.T, tree, seconds string) []string {
 		conf := filepath.Join(t.TempDir(), "containers.conf")
 		text := "[containers]\ndefault_ulimits=[\"nofile=20000:20000\",\"nproc=4096:4096\"]\n[engine]\nevents_logger=\"file\"\ncgroup_manager=\"cgroupfs\"\n"
@@ -77,7 +77,7 @@ var subjects = [...]struct {
 		}
 		t.Setenv("CONTAINERS_CONF", conf)
 		return []string{"podman", "--runtime", "runc", "run", "--rm", "--name", "pod", "--network", "none", "--rootfs", tree, "/bin/sleep", seconds}
-	}, false},
+	}, true},
 }
 
 func TestOtherEnginesContainers(t *testing.T) {
