@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -25,18 +24,15 @@ func ReadHost() (*Host, error) {
 	}
 	h := &Host{Mounts: self.Mounts, Limits: self.Limits, OOMScoreAdj: self.OOMScoreAdj, Caps: self.Capabilities.Bounding}
 	h.Fresh = map[string]string{"net.ipv4.ip_unprivileged_port_start": "1024", "net.ipv4.ping_group_range": "1 0", "net.ipv4.ip_forward": "0"}
-	done := make(chan []process.Sysctl)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread is in namespaces of its own
-		var list []process.Sysctl
-		if unix.Unshare(unix.CLONE_NEWNET|unix.CLONE_NEWIPC) == nil {
-			list = process.Parameters(inspect.Network, inspect.IPC)
+	_ = process.OnThread(func() error { // an ordinary user may not, and has the usual ones
+		err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWIPC)
+		if err == nil {
+			for _, s := range process.Parameters(inspect.Network, inspect.IPC) {
+				h.Fresh[s.Name] = s.Value
+			}
 		}
-		done <- list
-	}()
-	for _, s := range <-done {
-		h.Fresh[s.Name] = s.Value
-	}
+		return err
+	})
 	return h, nil
 }
 

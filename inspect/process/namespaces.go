@@ -123,16 +123,29 @@ func inFDs(fds []int, do func() error) error {
 	if len(fds) == 0 {
 		return do()
 	}
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread is of no more use
+	return OnThread(func() error {
 		for _, fd := range fds {
 			if err := unix.Setns(fd, 0); err != nil {
-				done <- fmt.Errorf("setns: %w", err)
-				return
+				return fmt.Errorf("setns: %w", err)
 			}
 		}
-		done <- do()
+		return do()
+	})
+}
+
+// OnThread calls do on a thread that ends behind it: whatever it has moved to
+// is nobody else's. It is never the first thread, which can't end, and by which
+// /proc knows the whole process.
+func OnThread(do func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == os.Getpid() {
+			defer runtime.UnlockOSThread()
+			done <- OnThread(do) // on another one, since this goroutine has the first
+			return
+		}
+		done <- do() // locked still: the thread ends with the goroutine
 	}()
 	return <-done
 }
@@ -151,19 +164,16 @@ func RootTree(pid int) (fd int, err error) {
 		return -1, fmt.Errorf("open the root of process %d: %w", pid, err)
 	}
 	defer unix.Close(root)
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread is elsewhere
-		err := unix.Unshare(unix.CLONE_FS)
-		if err == nil {
+	err = OnThread(func() (err error) {
+		if err = unix.Unshare(unix.CLONE_FS); err == nil {
 			err = unix.Setns(ns, unix.CLONE_NEWNS)
 		}
 		if err == nil {
 			fd, err = unix.OpenTree(root, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
 		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
+		return err
+	})
+	if err != nil {
 		return -1, fmt.Errorf("copy the root mount of process %d: %w", pid, err)
 	}
 	return fd, nil
