@@ -17,9 +17,9 @@ func (c *comparison) limits() {
 		item, flag string
 		value      func(*specs.LinuxResources) string
 	}{
-		{"memory", "--memory", func(r *specs.LinuxResources) string { return bytes(memory(r).Limit) }},
-		{"memory and swap", "--memory-swap", func(r *specs.LinuxResources) string { return bytes(memory(r).Swap) }},
-		{"memory kept", "--memory-reservation", func(r *specs.LinuxResources) string { return bytes(memory(r).Reservation) }},
+		{"memory", "--memory", func(r *specs.LinuxResources) string { return amount(memory(r).Limit) }},
+		{"memory and swap", "--memory-swap", func(r *specs.LinuxResources) string { return amount(memory(r).Swap) }},
+		{"memory kept", "--memory-reservation", func(r *specs.LinuxResources) string { return amount(memory(r).Reservation) }},
 		{"processors", "--cpus", quota},
 		{"processor shares", "--cpu-shares", func(r *specs.LinuxResources) string {
 			if r.CPU == nil || r.CPU.Shares == nil || *r.CPU.Shares == 0 {

@@ -317,7 +317,7 @@ func (c *comparison) network() {
 	})
 }
 
-func bytes(n *int64) string {
+func amount(n *int64) string {
 	switch {
 	case n == nil || *n < 0:
 		return "no limit"
