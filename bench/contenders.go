@@ -39,6 +39,7 @@ func contenders(s *scene) []contender {
 	}
 	list = append(list, s.runtimes(oci)...)
 	list = append(list, s.engines(vitro)...)
+	list = append(list, s.namespaces(vitro)...)
 	for _, p := range [...]string{nothing, oci, vitro, "runc", "crun"} {
 		name := filepath.Base(p)
 		c := contender{group: "start of the program", name: name + " --version", vitro: p == oci, needs: []string{p}, argvs: always(p, "--version")}
