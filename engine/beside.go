@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -250,7 +251,8 @@ func (l *life) adopt() (*monitor.Watch, error) {
 	if s == nil {
 		return nil, container.ErrStopped
 	}
-	w := &monitor.Watch{Dir: l.c.Dir, In: -1, Out: -1, Err: -1, Console: -1, Listen: -1, Pidfd: -1, Hold: int(l.hold.Fd()), Pid: s.Pid, Started: s.Created}
+	w := monitor.NewWatch(l.c.Dir)
+	w.Hold, w.Pid, w.Started = int(l.hold.Fd()), s.Pid, s.Created
 	var err error
 	if w.Orders, err = monitor.ReadOrders(l.c.Dir); err != nil {
 		return nil, fmt.Errorf("adopt container: %w", err)
@@ -260,12 +262,23 @@ func (l *life) adopt() (*monitor.Watch, error) {
 		w.Miss()
 		return w, nil
 	}
-	if at, err := network.ReadAttachments(l.c.Dir); err != nil {
-		w.Warn(err.Error())
-	} else if err := at.Hold(); err != nil {
+	l.readopt(w)
+	return w, w.Bind(l.c.Dir)
+}
+
+// readopt takes over what the killed process had on networks: the sockets that
+// keep its ports, and those for questions. What can't be had is said.
+func (l *life) readopt(w *monitor.Watch) {
+	at, err := network.ReadAttachments(l.c.Dir)
+	if err == nil {
+		err = at.Hold()
+	}
+	if err == nil && slices.ContainsFunc(at.Endpoints, func(p network.Endpoint) bool { return p.DNS }) {
+		err = w.AnswerIn(w.Pid)
+	}
+	if err != nil {
 		w.Warn(err.Error())
 	}
-	return w, w.Bind(l.c.Dir)
 }
 
 // mend looks after a container that has lost the process beside it: one that

@@ -176,7 +176,8 @@ func (l *life) execute(c *container.Container, p *Prepared) (*monitor.Watch, err
 			return nil, err
 		}
 	}
-	w := &monitor.Watch{Dir: c.Dir, In: -1, Out: -1, Err: -1, Console: -1, Listen: -1, Pidfd: -1, Hold: int(l.hold.Fd()), Child: true}
+	w := monitor.NewWatch(c.Dir)
+	w.Hold, w.Child = int(l.hold.Fd()), true
 	o := run.Options{Undo: c.List, Folder: c.Dir, Handles: make(map[string]int), Trace: l.hooks.Trace}
 	pipes := new(monitor.Pipes)
 	if !l.rec.Flags.Terminal {
@@ -226,6 +227,11 @@ func (l *life) settle(c *container.Container, p *Prepared, w *monitor.Watch, pid
 	}
 	if err := c.Want(container.WantRun); err != nil {
 		return err
+	}
+	if p.asks {
+		if err := w.AnswerIn(pid); err != nil {
+			return err
+		}
 	}
 	return w.Bind(c.Dir)
 }

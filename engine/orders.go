@@ -22,7 +22,8 @@ import (
 // orders are what the monitor of a container is told.
 func (e *Engine) orders(r *Record, s *specs.Spec) (*monitor.Orders, error) {
 	f := &r.Flags
-	o := &monitor.Orders{ID: r.ID, Terminal: s.Process.Terminal, Input: f.Interactive, Once: f.Interactive && !f.OpenInput, Timeout: f.Timeout, Tag: r.ID[:12]}
+	o := &monitor.Orders{ID: r.ID, Terminal: s.Process.Terminal, Input: f.Interactive, Once: f.Interactive && !f.OpenInput, Timeout: f.Timeout, Tag: r.ID[:12],
+		Servers: f.DNS, Options: f.DNSOption}
 	sig, err := r.stopSignal()
 	if err != nil {
 		return nil, err

@@ -135,7 +135,7 @@ func (d *draft) plug(r *spec.Request, p *Prepared) error {
 	} else if err := d.attach(&at); err != nil {
 		return err
 	}
-	p.Warnings = at.Warnings
+	p.Warnings, p.asks = at.Warnings, at.DNS()
 	files, err := d.files(&at)
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 	"vitro/image"
 	"vitro/internal/near"
 	"vitro/internal/petname"
+	"vitro/spec"
 )
 
 // recordFile is what a container was asked to be, in its folder. It is there
@@ -34,6 +35,7 @@ type Record struct {
 	Config  image.Config   // the image's
 	Layers  []string       `json:",omitempty"` // folders, the lowest first
 	DiffIDs []image.Digest `json:",omitempty"`
+	Nofile  uint64         `json:",omitempty"` // the soft limit on descriptors of whoever made it; 0 is our own
 }
 
 func loadRecord(dir string) (*Record, error) {
@@ -129,7 +131,7 @@ func (e *Engine) Create(ctx Context, f *Flags) (*Record, error) {
 	if err := cidFree(f.CIDFile); err != nil {
 		return nil, err
 	}
-	r := &Record{ID: container.NewID(), Name: f.Name, Created: time.Now(), Flags: *f}
+	r := &Record{ID: container.NewID(), Name: f.Name, Created: time.Now(), Flags: *f, Nofile: spec.StartNofile()}
 	release, err := e.choose(ctx, r)
 	if err != nil {
 		return nil, err

@@ -39,6 +39,7 @@ type Prepared struct {
 	maps   *idMaps
 	engine *Engine
 	settle *settle
+	asks   bool // it asks its monitor for names
 }
 
 // Prepare decides everything about a container that is yet to be made, and makes
@@ -63,7 +64,7 @@ func (e *Engine) prepare(ctx Context, r *Record, size [2]uint16, try int) (*Prep
 	p := &Prepared{ID: r.ID, engine: e}
 	flags := r.Flags // what is decided of them holds for this start only
 	flags.Name = r.Name
-	d := &draft{Flags: &flags, e: e, id: r.ID, dir: filepath.Join(e.Containers.Root, r.ID), image: &r.Config, layers: r.Layers, size: size, try: try}
+	d := &draft{Flags: &flags, e: e, id: r.ID, dir: filepath.Join(e.Containers.Root, r.ID), image: &r.Config, layers: r.Layers, size: size, try: try, nofile: r.Nofile}
 	if err := e.networkDefault(&flags, p); err != nil {
 		return nil, err
 	}
@@ -131,6 +132,9 @@ func (d *draft) compile(p *Prepared, root *rootfs.Root) error {
 	facts, err := spec.ReadFacts(d.known(), d.dir)
 	if err != nil {
 		return err
+	}
+	if d.nofile != 0 {
+		facts.Nofile = d.nofile
 	}
 	for _, name := range []string{"hosts", "hostname", "resolv.conf"} {
 		facts.Files[filepath.Join(d.dir, name)] = true

@@ -25,6 +25,7 @@ type draft struct {
 	maps   *idMaps  // of a new user namespace; nil: the host's users
 	spec   *specs.Spec
 	size   [2]uint16 // of the caller's terminal: rows, columns
+	nofile uint64    // Record.Nofile
 	try    int       // see prepare
 
 	before []plan.Step // what the mounts need

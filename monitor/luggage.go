@@ -22,14 +22,15 @@ import (
 // of its descriptor is the new program's last argument.
 
 // named are the descriptors that are taken along.
-func (w *Watch) named() [7]struct {
+func (w *Watch) named() [9]struct {
 	name string
 	fd   *int
 } {
 	return [...]struct {
 		name string
 		fd   *int
-	}{{"in", &w.In}, {"out", &w.Out}, {"err", &w.Err}, {"console", &w.Console}, {"listen", &w.Listen}, {"hold", &w.Hold}, {"pidfd", &w.Pidfd}}
+	}{{"in", &w.In}, {"out", &w.Out}, {"err", &w.Err}, {"console", &w.Console}, {"listen", &w.Listen}, {"hold", &w.Hold}, {"pidfd", &w.Pidfd},
+		{"dns-udp", &w.Questions.UDP}, {"dns-tcp", &w.Questions.TCP}}
 }
 
 // pack is what the next program has to know.
@@ -120,7 +121,7 @@ func Unpack(arg string) (*Watch, error) {
 	if err != nil {
 		return nil, errLuggage
 	}
-	w := &Watch{In: -1, Out: -1, Err: -1, Console: -1, Listen: -1, Hold: -1, Pidfd: -1}
+	w := NewWatch("")
 	var partial [3][]byte
 	for line := range strings.Lines(string(data)) {
 		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")

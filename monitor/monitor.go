@@ -108,7 +108,7 @@ type Streams struct {
 }
 
 // Names of the handles.
-var names = [3]string{"stdin", "stdout", "stderr"}
+var streamNames = [3]string{"stdin", "stdout", "stderr"}
 
 // Names are the handles that the plan is to put in the streams' places; empty
 // ones are inherited.
@@ -118,7 +118,7 @@ func (s *Streams) Names() (handles [3]string) {
 	}
 	for fd := range 3 {
 		if fd == 0 && !s.Interactive || !s.Inherit && isTerminal(fd) {
-			handles[fd] = names[fd]
+			handles[fd] = streamNames[fd]
 		}
 	}
 	return handles
@@ -146,7 +146,7 @@ func (s *Streams) Open() error {
 }
 
 func (s *Streams) give(fd int, f *os.File) {
-	s.handles[names[fd]] = int(f.Fd())
+	s.handles[streamNames[fd]] = int(f.Fd())
 	s.theirs = append(s.theirs, f)
 }
 

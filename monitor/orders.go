@@ -28,6 +28,9 @@ type Orders struct {
 	Signal  int           // that asks it to end: what a monitor asked to end passes on
 	Health  Health
 
+	Servers []string // --dns: name servers that are asked in place of the host's
+	Options []string // --dns-option
+
 	Attributes []string // of the container's events: NAME=VALUE
 
 	// Next is the command that the monitor becomes at the container's end: it
@@ -128,6 +131,8 @@ func ordersFields() []ordersField {
 		numberField("health-retries", func(o *Orders) *int { return &o.Health.Retries }),
 		textField("health-on-failure", func(o *Orders) *string { return &o.Health.OnFailure }),
 		listField("health-program", func(o *Orders) *[]string { return &o.Health.Program }),
+		listField("dns", func(o *Orders) *[]string { return &o.Servers }),
+		listField("dns-option", func(o *Orders) *[]string { return &o.Options }),
 		listField("attribute", func(o *Orders) *[]string { return &o.Attributes }),
 		listField("next", func(o *Orders) *[]string { return &o.Next }),
 	}

@@ -26,7 +26,7 @@ func Handles(terminal bool) [3]string {
 	if terminal {
 		return [3]string{}
 	}
-	return names
+	return streamNames
 }
 
 // OpenPipes makes the streams, and opens both ends. Without input, the
@@ -35,7 +35,7 @@ func Handles(terminal bool) [3]string {
 // /dev/stdout anew.
 func OpenPipes(dir string, input bool) (*Pipes, error) {
 	p := &Pipes{dir: dir, ours: [3]int{-1, -1, -1}}
-	for fd, name := range names {
+	for fd, name := range streamNames {
 		if err := p.open(fd, dir+"/"+name, input); err != nil {
 			p.Close()
 			return nil, fmt.Errorf("open the container's %s: %w", name, err)
@@ -80,7 +80,7 @@ func (p *Pipes) open(fd int, path string, input bool) (err error) {
 func (p *Pipes) Add(handles map[string]int) {
 	for fd, f := range p.theirs {
 		if f != nil {
-			handles[names[fd]] = int(f.Fd())
+			handles[streamNames[fd]] = int(f.Fd())
 		}
 	}
 }
@@ -113,7 +113,7 @@ func (w *Watch) Reopen(dir string) {
 		if to == nil {
 			continue
 		}
-		n, err := unix.Open(dir+"/"+names[fd], unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+		n, err := unix.Open(dir+"/"+streamNames[fd], unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 		if err == nil {
 			*to = n
 		}

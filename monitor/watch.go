@@ -7,11 +7,13 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"vitro/container"
+	"vitro/network/names"
 )
 
 // A Watch is the life of the process beside a container: one loop over what
@@ -27,8 +29,9 @@ type Watch struct {
 
 	// Descriptors, -1 for none. Their other ends are the container's.
 	In, Out, Err, Console int
-	Listen                int // for clients
-	Hold                  int // of container.Hold
+	Listen                int           // for clients
+	Hold                  int           // of container.Hold
+	Questions             names.Sockets // where the container asks for names
 
 	// Ended is how the container ended, when Run has reported that.
 	Ended *container.Exit
@@ -40,10 +43,27 @@ type Watch struct {
 	input   []byte // for the container
 	closing bool   // the input ends when it has been written
 	health  *checker
-	signals [2]int // a pipe: what was sent to us
+	names   *names.Server
+	asked   time.Time // when names wants to be called again; zero for never
+	signals [2]int    // a pipe: what was sent to us
 	heard   chan os.Signal
 	killBy  time.Time // when it is to be killed, if it has not ended
 	killed  bool
+}
+
+// NewWatch is the watch of the container in a folder, with no descriptor yet.
+func NewWatch(dir string) *Watch {
+	return &Watch{Dir: dir, Pidfd: -1, In: -1, Out: -1, Err: -1, Console: -1, Listen: -1, Hold: -1, Questions: names.Sockets{UDP: -1, TCP: -1}}
+}
+
+// AnswerIn has the monitor answer questions for names in a process's network
+// namespace.
+func (w *Watch) AnswerIn(pid int) (err error) {
+	w.Questions, err = names.Listen("/proc/" + strconv.Itoa(pid) + "/ns/net")
+	if err != nil {
+		w.Questions = names.Sockets{UDP: -1, TCP: -1}
+	}
+	return err
 }
 
 // backlog is how much is kept for a client that doesn't read, in bytes. Then
@@ -65,6 +85,11 @@ func (w *Watch) Run(until time.Time) (ended bool, err error) {
 	}
 	if w.health == nil && len(w.Orders.Health.Command) > 0 {
 		w.health = newChecker(w)
+	}
+	if w.names == nil && w.Questions.UDP >= 0 {
+		if err := w.answer(); err != nil {
+			return false, err
+		}
 	}
 	var set []unix.PollFd
 	var ready []func(events int16)
@@ -139,6 +164,9 @@ func (w *Watch) sources(add func(fd int, events int16, do func(int16))) {
 	if w.health != nil {
 		w.health.sources(add)
 	}
+	if w.names != nil {
+		add(w.names.Fd(), unix.POLLIN, func(int16) { w.work() })
+	}
 }
 
 // patience is how long to wait for something to happen, for poll(2).
@@ -150,6 +178,7 @@ func (w *Watch) patience(until time.Time) int {
 		}
 	}
 	soonest(w.deadline())
+	soonest(w.asked)
 	if w.health != nil {
 		soonest(w.health.next)
 	}
@@ -188,6 +217,30 @@ func (w *Watch) timers(now time.Time) {
 	}
 	if w.health != nil && w.Ended == nil {
 		w.health.tick(now)
+	}
+	if !w.asked.IsZero() && !now.Before(w.asked) {
+		w.work()
+	}
+}
+
+// answer begins to answer the container's questions for names.
+func (w *Watch) answer() (err error) {
+	state := filepath.Dir(filepath.Dir(w.Dir))
+	w.names, err = names.New(names.Config{Dir: state + "/network", ID: w.Orders.ID, Servers: w.Orders.Servers, Options: w.Orders.Options}, w.Questions)
+	return err
+}
+
+// work answers what was asked. Without an answer the container can live: a
+// server that fails is given up.
+func (w *Watch) work() {
+	wait, err := w.names.Work()
+	switch {
+	case err != nil:
+		w.names, w.asked = nil, time.Time{}
+	case wait < 0:
+		w.asked = time.Time{}
+	default:
+		w.asked = time.Now().Add(wait)
 	}
 }
 

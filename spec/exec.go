@@ -139,7 +139,7 @@ func ReadExecFacts(pid int, proc *specs.Process) (*Facts, error) {
 		return nil, err
 	}
 	f.readModules(proc, nil)
-	f.Nofile, f.Pinned = startNofile(), pinned()
+	f.Nofile, f.Pinned = StartNofile(), pinned()
 	f.readHome(proc, fmt.Sprintf("/proc/%d/root", pid))
 	return f, nil
 }

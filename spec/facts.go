@@ -97,7 +97,7 @@ func ReadFacts(s *specs.Spec, bundle string) (*Facts, error) {
 		return nil, err
 	}
 	f.Pinned = pinned()
-	f.Nofile = startNofile()
+	f.Nofile = StartNofile()
 	if s.Root != nil {
 		f.readModes(s, absolute(bundle, s.Root.Path))
 	}
@@ -337,11 +337,11 @@ func hasEnv(env []string, key string) bool {
 	return false
 }
 
-// startNofile guesses the soft limit on descriptors that this program was
+// StartNofile guesses the soft limit on descriptors that this program was
 // started with. Go raises it to one below the hard limit for itself (package
 // syscall, rlimit.go), and restores it only for what os/exec starts: the
 // parent's is what it was.
-func startNofile() uint64 {
+func StartNofile() uint64 {
 	var own, parent unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &own) != nil || own.Cur != own.Max-1 {
 		return 0

@@ -23,7 +23,7 @@ type Sockets struct {
 func (s Sockets) Close() { unix.Close(s.UDP); unix.Close(s.TCP) }
 
 // Listen makes the sockets in the network namespace that a file stands for, such as
-// /proc/PID/ns/net, whose loopback has to be up. It needs CAP_SYS_ADMIN in
+// /proc/PID/ns/net. It needs CAP_SYS_ADMIN in
 // the caller's user namespace and in that of the network namespace; who has it only as a child of
 // the container's makes them there, by [ListenHere], and passes them on.
 //
@@ -64,6 +64,10 @@ func listen(kind int) (fd int, err error) {
 		return -1, err
 	}
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return -1, err
+	}
+	// The loopback may be down still: the container's own program is to find us there from its first moment on.
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_FREEBIND, 1); err != nil {
 		return -1, err
 	}
 	if err := unix.Bind(fd, sockaddr(Address)); err != nil {
