@@ -179,7 +179,7 @@ func (l *life) execute(c *container.Container, p *Prepared) (*monitor.Watch, err
 	w := monitor.NewWatch(c.Dir)
 	w.Hold, w.Child = int(l.hold.Fd()), true
 	o := run.Options{Undo: c.List, Folder: c.Dir, Handles: make(map[string]int), Trace: l.hooks.Trace}
-	pipes := new(monitor.Pipes)
+	var pipes *monitor.Pipes // a terminal needs none
 	if !l.rec.Flags.Terminal {
 		var err error
 		if pipes, err = monitor.OpenPipes(c.Dir, l.rec.Flags.Interactive); err != nil {
@@ -207,7 +207,9 @@ func (l *life) execute(c *container.Container, p *Prepared) (*monitor.Watch, err
 		_ = child.Signal(unix.SIGKILL)
 		return nil, err
 	}
-	pipes.Give(w)
+	if pipes != nil {
+		pipes.Give(w)
+	}
 	if l.hooks.Started != nil {
 		l.hooks.Started(p, child)
 	}
