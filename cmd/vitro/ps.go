@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -189,59 +190,53 @@ func updateCommand(a *app) *cobra.Command {
 	return c
 }
 
-// pruneFlags are those of all commands that remove what nobody uses.
-type pruneFlags struct {
-	force   bool
-	filters []string
-}
-
 func containerPruneCommand(a *app) *cobra.Command {
-	var p pruneFlags
+	var force bool
+	var filters []string
 	c := &cobra.Command{Use: "prune", Short: "remove all containers that don't run", Args: cobra.NoArgs}
-	c.Flags().BoolVarP(&p.force, "force", "f", false, "don't ask")
-	c.Flags().StringArrayVar(&p.filters, "filter", nil, "only those: until=TIME, label=NAME[=VALUE], label!=…")
+	c.Flags().BoolVarP(&force, "force", "f", false, "don't ask")
+	c.Flags().StringArrayVar(&filters, "filter", nil, "only those: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]")
 	c.RunE = func(*cobra.Command, []string) error {
-		set, err := filter.Parse(p.filters, filter.Keys{"until", "label", "label!"})
+		set, err := filter.Parse(filters, filter.Prune)
 		if err != nil {
 			return err
 		}
-		if !p.force && !ask("This will remove all stopped containers.\nAre you sure you want to continue?") {
+		if !force && !confirm(os.Stdin, os.Stdout, "WARNING! This will remove all stopped containers.") {
 			return nil
 		}
 		e, err := a.engine()
 		if err != nil {
 			return err
 		}
-		var until time.Time
-		for _, v := range set.Values("until") {
-			if until, err = filter.Time(v, time.Now()); err != nil {
-				return fmt.Errorf("read --filter until=%s: no time", v)
-			}
-		}
-		removed, freed, err := e.Prune(func(i *engine.Info) bool {
-			return (until.IsZero() || i.Created.Before(until)) && set.Label(i.Labels())
-		})
-		if len(removed) > 0 {
-			fmt.Println("Deleted Containers:")
-		}
-		for _, id := range removed {
-			fmt.Println(id)
-		}
-		if len(removed) > 0 {
-			fmt.Println()
-		}
+		freed, err := pruneContainers(e, set)
 		fmt.Println("Total reclaimed space:", format.Size(freed))
 		return err
 	}
+	c.RunE = a.one(c.RunE)
 	return c
 }
 
-// ask asks the user a question on the terminal.
-func ask(question string) bool {
-	fmt.Print("WARNING! " + question + " [y/N] ")
-	var answer string
-	_, _ = fmt.Scanln(&answer)
-	return strings.EqualFold(answer, "y")
+// pruneContainers removes the containers that don't run, of those that a filter lets through.
+func pruneContainers(e *engine.Engine, set filter.Set) (freed int64, err error) {
+	var until time.Time
+	for _, v := range set.Values("until") {
+		if until, err = filter.Time(v, time.Now()); err != nil {
+			return 0, err
+		}
+	}
+	removed, freed, err := e.Prune(func(i *engine.Info) bool {
+		return (until.IsZero() || i.Created.Before(until)) && set.Label(i.Labels())
+	})
+	printRemoved("Containers", removed)
+	return freed, err
+}
+
+// printRemoved prints what was removed, as Docker does; nothing if nothing was.
+func printRemoved(what string, list []string) {
+	if len(list) == 0 {
+		return
+	}
+	fmt.Printf("Deleted %s:\n%s\n\n", what, strings.Join(list, "\n"))
 }
 
 func containerExistsCommand(a *app) *cobra.Command {

@@ -3,17 +3,80 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
 	"vitro/engine"
+	"vitro/filter"
+	"vitro/format"
+	"vitro/image"
 )
 
 func systemCommand(a *app) *cobra.Command {
 	c := &cobra.Command{Use: "system", Short: "look after the engine itself"}
-	c.AddCommand(sweepCommand(a), checkCommand(a), bootCommand(a), diskCommand(a), eventsCommand(a), infoCommand(a))
+	c.AddCommand(pruneCommand(a), sweepCommand(a), checkCommand(a), bootCommand(a), diskCommand(a), eventsCommand(a), infoCommand(a))
 	return c
+}
+
+func pruneCommand(a *app) *cobra.Command {
+	var all, volumes, force bool
+	var filters []string
+	c := &cobra.Command{Use: "prune", Short: "remove all that nobody uses: stopped containers, networks, images without a name", Args: cobra.NoArgs}
+	c.Flags().BoolVarP(&all, "all", "a", false, "all images that no container uses, not only those without a name")
+	c.Flags().BoolVar(&volumes, "volumes", false, "volumes without a name, too")
+	c.Flags().BoolVarP(&force, "force", "f", false, "don't ask")
+	c.Flags().StringArrayVar(&filters, "filter", nil, "only those: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]")
+	c.RunE = func(*cobra.Command, []string) error {
+		set, err := filter.Parse(filters, filter.Prune)
+		if err != nil {
+			return err
+		}
+		warning := "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n"
+		if volumes {
+			warning += "  - all anonymous volumes not used by at least one container\n"
+		}
+		if all {
+			warning += "  - all images without at least one container associated to them\n"
+		} else {
+			warning += "  - all dangling images\n"
+		}
+		if !force && !confirm(os.Stdin, os.Stdout, warning) {
+			return nil
+		}
+		e, err := a.engine()
+		if err != nil {
+			return err
+		}
+		return prune(e, set, all, volumes)
+	}
+	c.RunE = a.one(c.RunE)
+	return c
+}
+
+// prune removes all that nobody uses: containers first, since they use the rest.
+func prune(e *engine.Engine, set filter.Set, all, volumes bool) error {
+	freed, err := pruneContainers(e, set)
+	errs := []error{err}
+	networks, err := e.PruneNetworks()
+	printRemoved("Networks", networks)
+	errs = append(errs, err)
+	if volumes {
+		errs = append(errs, pruneVolumes(e, os.Stdout, false, set))
+	}
+	images, err := e.PruneImages(all, func(i *engine.InspectedImage) bool { return set.Label(i.Config.Labels) })
+	printRemoved("Images", append(images.Untagged, digests(images.Deleted)...))
+	fmt.Println("Total reclaimed space:", format.Size(freed+images.Bytes))
+	return errors.Join(append(errs, err)...)
+}
+
+func digests(list []image.Digest) (text []string) {
+	for _, d := range list {
+		text = append(text, string(d))
+	}
+	return text
 }
 
 func sweepCommand(a *app) *cobra.Command {
