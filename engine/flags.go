@@ -39,6 +39,9 @@ type Flags struct {
 	HealthOnFailure     string
 	NoHealthcheck       bool
 
+	Umask, TZ               string
+	Pull, Platform, Runtime string
+
 	// Files
 	Volumes, Mounts, Tmpfs []string
 	VolumesFrom            []string
@@ -62,6 +65,11 @@ type Flags struct {
 	ReadBps, WriteBps, ReadIOps, WriteIOps []string
 	Ulimits                                []string
 	CgroupParent                           string
+	Swappiness                             *int // memory-swappiness
+	NoOOMKill                              bool
+	RealtimePeriod                         uint64
+	RealtimeRuntime                        int64
+	DeviceRules                            []string
 	OOMScoreAdj                            int
 
 	// Security

@@ -185,6 +185,17 @@ func podmanArgs(f *Flags) []string {
 	flag("device-write-iops", f.WriteIOps...)
 	flag("cgroup-parent", f.CgroupParent)
 	flag("oom-score-adj", number(int64(f.OOMScoreAdj)))
+	flag("umask", f.Umask)
+	flag("tz", f.TZ)
+	flag("device-cgroup-rule", f.DeviceRules...)
+	flag("cpu-rt-period", number(int64(f.RealtimePeriod)))
+	flag("cpu-rt-runtime", number(f.RealtimeRuntime))
+	if f.Swappiness != nil {
+		flag("memory-swappiness", strconv.Itoa(*f.Swappiness))
+	}
+	if f.NoOOMKill {
+		flag("oom-kill-disable", "true")
+	}
 	flag("security-opt", f.SecurityOpt...)
 	flag("pid", f.PID)
 	flag("ipc", f.IPC)

@@ -13,7 +13,7 @@ import (
 // nothing a unit could have.
 var elsewhere = []string{
 	"Image", "Command", "Name", "Rm", "CIDFile", "EnvFiles", "LabelFiles", // read when the container was made
-	"Restart", "OpenInput", "EntrypointSet",
+	"Restart", "OpenInput", "EntrypointSet", "Pull", "Platform", "Runtime",
 }
 
 // Each flag is in the file: one that is added later is not forgotten.

@@ -104,6 +104,16 @@ func (d *draft) memory(r *specs.LinuxResources) error {
 		}
 		m.Reservation = &n
 	}
+	if d.Swappiness != nil {
+		if *d.Swappiness < 0 || *d.Swappiness > 100 {
+			return hint(fmt.Errorf("read --memory-swappiness=%d: out of range", *d.Swappiness), "0 to 100; left away, the machine's holds")
+		}
+		n := uint64(*d.Swappiness)
+		m.Swappiness = &n
+	}
+	if d.NoOOMKill {
+		m.DisableOOMKiller = &d.NoOOMKill
+	}
 	if *m != (specs.LinuxMemory{}) {
 		r.Memory = m
 	}
@@ -131,6 +141,12 @@ func (d *draft) cpu(r *specs.LinuxResources) error {
 	}
 	if d.CPUShares != 0 {
 		c.Shares = &d.CPUShares
+	}
+	if d.RealtimePeriod != 0 {
+		c.RealtimePeriod = &d.RealtimePeriod
+	}
+	if d.RealtimeRuntime != 0 {
+		c.RealtimeRuntime = &d.RealtimeRuntime
 	}
 	if *c != (specs.LinuxCPU{}) {
 		r.CPU = c

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -125,6 +126,9 @@ func (e *Engine) Create(ctx Context, f *Flags) (*Record, error) {
 	if f.Rm && f.Restart != "" && f.Restart != "no" {
 		return nil, hint(errors.New("create container with --rm and --restart: a container that is removed at its end can't be started again"), "leave one of the two away")
 	}
+	if err := f.check(); err != nil {
+		return nil, err
+	}
 	if err := f.freeze(); err != nil {
 		return nil, err
 	}
@@ -216,6 +220,22 @@ func (e *Engine) choose(ctx Context, r *Record) (release func(), err error) {
 	}
 	r.ImageID, r.Config, r.Layers, r.DiffIDs = img.ID, img.Config, img.Layers, img.DiffIDs
 	return release, nil
+}
+
+// check refuses what asks for another engine than this one.
+func (f *Flags) check() error {
+	own := runtime.GOOS + "/" + runtime.GOARCH
+	switch {
+	case f.Pull == "always":
+		return hint(errors.New("read --pull=always: there are no registries yet"), "vitro load -i ARCHIVE, and --pull=missing or never")
+	case f.Pull != "" && f.Pull != "missing" && f.Pull != "never":
+		return hint(fmt.Errorf("read --pull=%s: no such policy", f.Pull), "the policies are always, missing, never")
+	case f.Platform != "" && f.Platform != own && f.Platform != "linux" && !strings.HasPrefix(f.Platform, own+"/"):
+		return hint(fmt.Errorf("read --platform=%s: this machine is %s", f.Platform, own), "images of other platforms can't be run")
+	case f.Runtime != "" && f.Runtime != "vitro" && f.Runtime != "vitro-oci":
+		return hint(fmt.Errorf("read --runtime=%s: vitro makes its containers itself", f.Runtime), "leave it away; the other way round goes: podman --runtime vitro-oci")
+	}
+	return nil
 }
 
 func cidFree(file string) error {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -120,6 +121,13 @@ func (d *draft) devices() error {
 			return err
 		}
 	}
+	for _, text := range d.DeviceRules {
+		rule, err := parseDeviceRule(text)
+		if err != nil {
+			return err
+		}
+		l.Resources.Devices = append(l.Resources.Devices, rule)
+	}
 	if d.maps != nil { // devices can't be made in a user namespace, so there is nothing to filter
 		l.Resources.Devices = nil
 	}
@@ -156,6 +164,34 @@ func (d *draft) addDevice(text string) error {
 	l.Resources.Devices = append(l.Resources.Devices, specs.LinuxDeviceCgroup{
 		Allow: true, Type: dev.Type, Major: &dev.Major, Minor: &dev.Minor, Access: access})
 	return nil
+}
+
+// parseDeviceRule reads --device-cgroup-rule: "c 1:3 rwm", with * for any number.
+func parseDeviceRule(text string) (r specs.LinuxDeviceCgroup, err error) {
+	bad := hint(fmt.Errorf("read --device-cgroup-rule %q: no such rule", text), "a type, numbers and permissions: \"c 10:200 rwm\", \"b 8:* r\"")
+	f := strings.Fields(text)
+	if len(f) != 3 || !strings.Contains("a b c", f[0]) || len(f[0]) != 1 || strings.Trim(f[2], "rwm") != "" {
+		return r, bad
+	}
+	r.Allow, r.Type, r.Access = true, f[0], f[2]
+	major, minor, ok := strings.Cut(f[1], ":")
+	if !ok {
+		return r, bad
+	}
+	for _, n := range [...]struct {
+		text string
+		to   **int64
+	}{{major, &r.Major}, {minor, &r.Minor}} {
+		if n.text == "*" {
+			continue
+		}
+		v, err := strconv.ParseInt(n.text, 10, 32)
+		if err != nil || v < 0 {
+			return r, bad
+		}
+		*n.to = &v
+	}
+	return r, nil
 }
 
 // device reads a device of the host.

@@ -53,7 +53,7 @@ func (d *draft) write() error {
 		Root:     &specs.Root{Path: "rootfs", Readonly: d.ReadOnly},
 		Hostname: d.hostname(), Domainname: d.Domainname,
 		Process: &specs.Process{Terminal: d.Terminal, ConsoleSize: d.consoleSize(), Cwd: "/"},
-		Linux:   &specs.Linux{Sysctl: d.Sysctl},
+		Linux:   &specs.Linux{Sysctl: d.Sysctl}, Annotations: d.Annotations,
 	}
 	for _, chapter := range chapters {
 		if err := chapter(d); err != nil {
@@ -121,6 +121,9 @@ func (d *draft) environment() error {
 		env = append(env, "HOSTNAME="+d.spec.Hostname)
 	}
 	env = merge(env, d.image.Env)
+	if d.TZ != "" {
+		env = merge(env, []string{"TZ=" + d.TZ})
+	}
 	files, err := readEnvFiles(d.EnvFiles)
 	if err != nil {
 		return err

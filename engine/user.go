@@ -38,6 +38,14 @@ func (d *draft) user() error {
 	if d.maps != nil && d.maps.single() {
 		u.AdditionalGids = nil // only one group exists in the namespace
 	}
+	if d.Umask != "" {
+		n, err := strconv.ParseUint(d.Umask, 8, 16)
+		if err != nil || n > 0o777 {
+			return hint(fmt.Errorf("read --umask=%s: not an octal number", d.Umask), "such as 0022")
+		}
+		mask := uint32(n)
+		u.Umask = &mask
+	}
 	d.spec.Process.User = u
 	return nil
 }

@@ -35,6 +35,12 @@ func runFlags(fl *pflag.FlagSet, f *engine.Flags) {
 	fl.StringVar(&f.Entrypoint, "entrypoint", "", "the program that the command is passed to, in place of the image's")
 	fl.BoolVar(&f.Init, "init", false, "run an init as PID 1 that passes signals on and reaps processes")
 	fl.StringVar(&f.CIDFile, "cidfile", "", "write the container's ID to a file")
+	fl.StringVar(&f.Umask, "umask", "", "the command's umask, octal (default 0022)")
+	fl.StringVar(&f.TZ, "tz", "", "the time zone of its environment")
+	fl.StringVar(&f.Pull, "pull", "", "missing or never: images come from archives as yet")
+	fl.StringVar(&f.Platform, "platform", "", "refuse to run where this is not the machine's: linux/amd64")
+	fl.StringVar(&f.Runtime, "runtime", "", "vitro: it makes its containers itself")
+	fl.BoolP("quiet", "q", false, "say nothing of pulling, which there is not")
 	fileFlags(fl, f)
 	// limits
 	limitFlags(fl, f)
@@ -42,6 +48,11 @@ func runFlags(fl *pflag.FlagSet, f *engine.Flags) {
 	fl.StringArrayVar(&f.WriteBps, "device-write-bps", nil, "limit of writing to a device: PATH:1mb")
 	fl.StringArrayVar(&f.ReadIOps, "device-read-iops", nil, "limit of reads from a device: PATH:100")
 	fl.StringArrayVar(&f.WriteIOps, "device-write-iops", nil, "limit of writes to a device: PATH:100")
+	fl.Var(optionalIntValue{&f.Swappiness}, "memory-swappiness", "how readily memory is swapped out, 0 to 100 (cgroup v1)")
+	fl.BoolVar(&f.NoOOMKill, "oom-kill-disable", false, "processes wait when memory runs out, and are not killed (cgroup v1)")
+	fl.Uint64Var(&f.RealtimePeriod, "cpu-rt-period", 0, "period of --cpu-rt-runtime, in microseconds (cgroup v1)")
+	fl.Int64Var(&f.RealtimeRuntime, "cpu-rt-runtime", 0, "microseconds of realtime processor time in each period (cgroup v1)")
+	fl.StringArrayVar(&f.DeviceRules, "device-cgroup-rule", nil, "allow devices by number: \"c 10:200 rwm\"")
 	fl.StringArrayVar(&f.Ulimits, "ulimit", nil, "limit for each process: NAME=SOFT[:HARD]")
 	fl.StringVar(&f.CgroupParent, "cgroup-parent", "", "the cgroup that the container's is made in")
 	fl.IntVar(&f.OOMScoreAdj, "oom-score-adj", 0, "how soon it is killed when memory runs out, -1000 to 1000")
@@ -62,6 +73,8 @@ func runFlags(fl *pflag.FlagSet, f *engine.Flags) {
 	fl.StringArrayVar(&f.DNS, "dns", nil, "a name server for the container")
 	fl.StringArrayVar(&f.DNSSearch, "dns-search", nil, "a domain to look names up in")
 	fl.StringArrayVar(&f.DNSOption, "dns-option", nil, "an option of resolv.conf")
+	fl.StringArrayVar(&f.DNSOption, "dns-opt", nil, "the same as --dns-option")
+	_ = fl.MarkHidden("dns-opt")
 	fl.StringArrayVar(&f.AddHost, "add-host", nil, "a further line of /etc/hosts: NAME:ADDRESS, or NAME:host-gateway")
 	fl.Bool("help", false, "show this text") // -h is the host name's
 }
