@@ -7,10 +7,10 @@ DESTDIR ?=
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 
 TOOL     = $(GO) tool -modfile=tools/go.mod
-GOBUILD  = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w'
+LDFLAGS  = -s -w -X main.commit=$(VERSION)
+GOBUILD  = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 # The hot program starts at an entry of its own, with its heap in one large page: cmd/vitro-oci/entry_unsafe.go.
-OCIBUILD = GOEXPERIMENT=norandomizedheapbase64 CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -E main.entry'
-GOBUILD  = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.commit=$(VERSION)'
+OCIBUILD = GOEXPERIMENT=norandomizedheapbase64 CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS) -E main.entry'
 FUZZTIME ?= 5s
 
 # The packages whose tests say something about the kernel, for make test-vm.
