@@ -119,7 +119,11 @@ func Build(dir string) (string, error) {
 	}
 	_, source := os.Stat(filepath.Join(top, "cmd", "vitro-oci"))
 	if goCmd == "" || source != nil {
-		return filepath.Join(top, "bin", "vitro-oci"), nil
+		built := filepath.Join(top, "bin", "vitro-oci")
+		if _, err := os.Stat(built); err != nil {
+			return "", fmt.Errorf("find vitro-oci, which cannot be built here: %w: make build makes it", err)
+		}
+		return built, nil
 	}
 	out := filepath.Join(dir, "vitro-oci")
 	cmd := exec.Command(goCmd, "build", "-trimpath", "-ldflags=-s -w", "-o", out, "./cmd/vitro-oci")
