@@ -138,8 +138,12 @@ func (c *Container) Hold() (*os.File, error) {
 		return nil, fmt.Errorf("hold container %s: %w", c.ID, err)
 	}
 	text := strconv.Itoa(os.Getpid()) + "\n"
-	if _, err := f.WriteAt([]byte(text), 0); err == nil {
+	if _, err = f.WriteAt([]byte(text), 0); err == nil {
 		err = f.Truncate(int64(len(text)))
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("hold container %s: %w", c.ID, err)
 	}
 	return f, nil
 }

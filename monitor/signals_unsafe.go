@@ -30,7 +30,8 @@ const saOnStack, saRestart, saRestorer = 0x08000000, 0x10000000, 0x04000000 // S
 var (
 	pending atomic.Uint64 // a bit for each signal, from bit 0 for number 1
 	bell    = int32(-1)   // the handler writes to it
-	one     = uint64(1)   // what it writes
+	//lint:ignore U1000 the handler uses it
+	one = uint64(1) // what it writes
 )
 
 // handlers are the addresses of the handler, and of what comes after it.

@@ -20,6 +20,8 @@ import (
 // make build does; the Go runtime's own start follows. It has all of the
 // program's text and data mapped, and has the runtime use one processor (a second
 // one is a second thread, 20 pages, that does nothing here) and send no signals to itself.
+//
+//lint:ignore U1000 the linker is told of it
 func entry()
 
 // What entry adds to the environment. It is behind all else, so the user's own
