@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"net/netip"
@@ -278,7 +279,7 @@ func (e *Engine) configOf(i *Info) (*specs.Spec, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	p, err := e.prepare(nil, i.Record, [2]uint16{}, onlyLook)
+	p, err := e.prepare(context.Background(), i.Record, [2]uint16{}, onlyLook)
 	if err != nil { // something that it needs is gone: the rest can still be shown
 		return &specs.Spec{Process: &specs.Process{Args: i.Command()}, Root: &specs.Root{}, Linux: &specs.Linux{}}, nil
 	}

@@ -160,10 +160,7 @@ func (n *Namespace) first() []int {
 
 // holders are the first few processes that keep a namespace without being in it.
 func (n *Namespace) holders() []int {
-	var pids []int
-	for _, pid := range n.Next[:min(few, len(n.Next))] {
-		pids = append(pids, pid)
-	}
+	pids := slices.Clone(n.Next[:min(few, len(n.Next))])
 	for _, t := range n.Threads[:min(few, len(n.Threads))] {
 		pids = append(pids, t.PID)
 	}

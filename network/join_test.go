@@ -17,13 +17,6 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-func prefixes(texts ...string) (ps []netip.Prefix) {
-	for _, s := range texts {
-		ps = append(ps, netip.MustParsePrefix(s))
-	}
-	return ps
-}
-
 func addrs(texts ...string) (as []netip.Addr) {
 	for _, s := range texts {
 		as = append(as, netip.MustParseAddr(s))
