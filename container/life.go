@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"vitro/internal/smallfile"
 )
 
 // An Exit is how a container ended, or why it could not be started: the file
@@ -79,7 +81,7 @@ func (c *Container) SaveExit(e *Exit) error { return c.Write("exit", e.append(ni
 // LoadExit is how the container ended the last time; an error that is
 // fs.ErrNotExist if it has not yet.
 func (c *Container) LoadExit() (*Exit, error) {
-	data, err := os.ReadFile(c.Path("exit"))
+	data, err := smallfile.Read(c.Path("exit"))
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +118,7 @@ func (c *Container) Want(w Wanted) error { return c.Write("wanted", []byte(w)) }
 
 // Wanted is what the user wants; "" if nothing was said.
 func (c *Container) Wanted() Wanted {
-	data, _ := os.ReadFile(c.Path("wanted"))
+	data, _ := smallfile.Read(c.Path("wanted"))
 	return Wanted(data)
 }
 
@@ -150,7 +152,7 @@ func (c *Container) Hold() (*os.File, error) {
 
 // Holder is the process beside the container: its PID, 0 if there is none.
 func (c *Container) Holder() int {
-	f, err := os.Open(c.Path("monitor"))
+	f, err := smallfile.Open(c.Path("monitor"), unix.O_RDONLY, 0)
 	if err != nil {
 		return 0
 	}

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"vitro/container"
 	"vitro/monitor"
@@ -86,23 +89,38 @@ func (e *Engine) List() ([]*Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []*Info
-	for _, id := range ids {
-		c, err := e.Containers.Look(id)
+	all := make([]*Info, len(ids))
+	errs := make([]error, len(ids))
+	each(len(ids), func(n int) {
+		c, err := e.Containers.Look(ids[n])
 		if err != nil {
-			continue
+			return
 		}
-		i, err := info(c)
-		if errors.Is(err, os.ErrNotExist) {
-			continue // still in the making, or just gone
+		all[n], errs[n] = info(c)
+		if errors.Is(errs[n], os.ErrNotExist) {
+			errs[n] = nil // still in the making, or just gone
 		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, i)
+	})
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
 	}
+	all = slices.DeleteFunc(all, func(i *Info) bool { return i == nil })
 	sortInfos(all)
 	return all, nil
+}
+
+// each calls do for 0 to n-1, on all processors.
+func each(n int, do func(int)) {
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), n) {
+		group.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				do(i)
+			}
+		})
+	}
+	group.Wait()
 }
 
 func sortInfos(all []*Info) {

@@ -19,6 +19,7 @@ import (
 	"vitro/image"
 	"vitro/internal/near"
 	"vitro/internal/petname"
+	"vitro/internal/smallfile"
 	"vitro/spec"
 )
 
@@ -40,7 +41,7 @@ type Record struct {
 }
 
 func loadRecord(dir string) (*Record, error) {
-	data, err := os.ReadFile(filepath.Join(dir, recordFile))
+	data, err := smallfile.Read(filepath.Join(dir, recordFile))
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vitro/event"
+	"vitro/internal/smallfile"
 )
 
 // HealthFile is the file in the container's folder that says how it is.
@@ -99,7 +100,7 @@ func parseCheck(value string) (l Check, err error) {
 
 // ReadCondition reads how the container in a folder is; nil if it has no check.
 func ReadCondition(dir string) *Condition {
-	data, err := os.ReadFile(dir + "/" + HealthFile)
+	data, err := smallfile.Read(dir + "/" + HealthFile)
 	if err != nil {
 		return nil
 	}

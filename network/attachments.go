@@ -9,10 +9,11 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"vitro/internal/smallfile"
 )
 
 // Attachments are all that joins one container to networks: the file
@@ -59,7 +60,7 @@ const attachmentsFile = "network.json"
 // folder says nothing.
 func ReadAttachments(folder string) (Attachments, error) {
 	var a Attachments
-	data, err := os.ReadFile(filepath.Join(folder, attachmentsFile))
+	data, err := smallfile.Read(filepath.Join(folder, attachmentsFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return a, nil
 	}

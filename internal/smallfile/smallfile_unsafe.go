@@ -11,6 +11,7 @@
 package smallfile
 
 import (
+	"bytes"
 	"io/fs"
 	"os"
 	"unsafe"
@@ -25,14 +26,15 @@ func Read(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer closeRaw(fd)
-	data := make([]byte, 0, 4096)
+	var buf [4096]byte // on the stack: a page of garbage for each file would be dear
+	data := buf[:0]
 	for {
 		n, errno := transfer(unix.SYS_READ, fd, data[len(data):cap(data)])
 		if errno != 0 {
 			return nil, &fs.PathError{Op: "read", Path: path, Err: errno}
 		}
 		if n == 0 {
-			return data, nil
+			return bytes.Clone(data), nil
 		}
 		if data = data[:len(data)+n]; len(data) == cap(data) {
 			data = append(data, 0)[:len(data)]
