@@ -35,6 +35,13 @@ func (d Dirs) Stats() (Stats, error) {
 	return s, nil
 }
 
+// CPU is the processor time that the container has used, in ns.
+func (d Dirs) CPU() (uint64, error) {
+	var s Stats
+	err := d.statCPU(&s)
+	return s.CPU, err
+}
+
 // statCPU: version 2 counts CPU time in every cgroup, whether or not it has the
 // controller.
 func (d Dirs) statCPU(s *Stats) (err error) {

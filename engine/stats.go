@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -37,6 +39,7 @@ type Meter struct {
 	names  []string // empty: all that run
 	all    bool
 	memory int64
+	mu     sync.Mutex
 	last   map[string]sample // by ID
 }
 
@@ -53,8 +56,29 @@ func (e *Engine) Meter(names []string, all bool) (*Meter, error) {
 			return nil, err
 		}
 	}
-	_, err := m.Measure()
-	return m, err
+	return m, m.begin()
+}
+
+// begin notes how much of the processors each container has used: nothing else
+// is known from two measurements only, and the memory is dear to ask for.
+func (m *Meter) begin() error {
+	ids, err := m.e.Containers.IDs()
+	if err != nil {
+		return err
+	}
+	each(len(ids), func(n int) {
+		c, err := m.e.Containers.Look(ids[n])
+		if err != nil || c.State == nil {
+			return
+		}
+		now := time.Now()
+		if cpu, err := c.State.Cgroups.CPU(); err == nil {
+			m.mu.Lock()
+			m.last[c.ID] = sample{now, cpu}
+			m.mu.Unlock()
+		}
+	})
+	return nil
 }
 
 // Measure measures once.
@@ -74,11 +98,9 @@ func (m *Meter) Measure() ([]Usage, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, i := range infos {
-		if i.State != nil || m.all {
-			list = append(list, m.measure(i.ID[:12], i))
-		}
-	}
+	infos = slices.DeleteFunc(infos, func(i *Info) bool { return i.State == nil && !m.all })
+	list = make([]Usage, len(infos))
+	each(len(infos), func(n int) { list[n] = m.measure(infos[n].ID[:12], infos[n]) })
 	return list, nil
 }
 
@@ -93,10 +115,13 @@ func (m *Meter) measure(asked string, i *Info) Usage {
 		u.Unknown = true // it has just ended
 		return u
 	}
-	if last, ok := m.last[i.ID]; ok && s.CPU >= last.cpu && now.After(last.at) {
+	m.mu.Lock()
+	last, ok := m.last[i.ID]
+	m.last[i.ID] = sample{now, s.CPU}
+	m.mu.Unlock()
+	if ok && s.CPU >= last.cpu && now.After(last.at) {
 		u.CPU = float64(s.CPU-last.cpu) / float64(now.Sub(last.at).Nanoseconds()) * 100
 	}
-	m.last[i.ID] = sample{now, s.CPU}
 	u.Memory, u.Limit, u.PIDs = int64(s.Memory), m.memory, int64(s.Pids)
 	if s.MemoryLimit < math.MaxInt64 && int64(s.MemoryLimit) < m.memory {
 		u.Limit = int64(s.MemoryLimit)

@@ -42,8 +42,12 @@ func statsCommand(a *app) *cobra.Command {
 			return err
 		}
 		table := text == "" || strings.HasPrefix(text, "table")
+		span := time.Second
+		if once {
+			span /= 2
+		}
 		for first := true; ; first = false {
-			if err := pauseFor(ctx, time.Second); err != nil { // a share of a processor takes a time to be one
+			if err := pauseFor(ctx, span); err != nil { // a share of a processor takes a time to be one
 				return nil
 			}
 			used, err := m.Measure()
