@@ -51,21 +51,27 @@ type sample struct {
 // Meter begins to measure the containers that are named, or all.
 func (e *Engine) Meter(names []string, all bool) (*Meter, error) {
 	m := &Meter{e: e, names: names, all: all, last: make(map[string]sample), memory: machineMemory()}
+	var ids []string
 	for _, name := range names {
-		if _, err := e.find(name); err != nil {
+		c, err := e.find(name)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, c.ID)
+	}
+	if len(names) == 0 {
+		var err error
+		if ids, err = e.Containers.IDs(); err != nil {
 			return nil, err
 		}
 	}
-	return m, m.begin()
+	m.begin(ids)
+	return m, nil
 }
 
 // begin notes how much of the processors each container has used: nothing else
 // is known from two measurements only, and the memory is dear to ask for.
-func (m *Meter) begin() error {
-	ids, err := m.e.Containers.IDs()
-	if err != nil {
-		return err
-	}
+func (m *Meter) begin(ids []string) {
 	each(len(ids), func(n int) {
 		c, err := m.e.Containers.Look(ids[n])
 		if err != nil || c.State == nil {
@@ -78,7 +84,6 @@ func (m *Meter) begin() error {
 			m.mu.Unlock()
 		}
 	})
-	return nil
 }
 
 // Measure measures once.
