@@ -93,26 +93,41 @@ func (s *scene) runtimes(oci string) []contender {
 	return slices.Concat(run, made, exec, state)
 }
 
+// benchImage is the image of the peers' containers.
+const benchImage = "localhost/vitro-bench:1"
+
+// podman is how podman is called, and what has to be done before.
+func (s *scene) podman() (command []string, setup [][]string) {
+	command = []string{"podman", "--root", s.path("podman"), "--runroot", s.path("podman-run"), "--cgroup-manager", "cgroupfs", "--runtime", "runc"}
+	command = slices.Clip(command)
+	return command, [][]string{append(command, "import", s.path("image.tar"), benchImage)}
+}
+
+// docker is how docker is called, and what starts its daemon, if it isn't there.
+func (s *scene) docker() (command []string, setup [][]string) {
+	sock := "unix://" + s.path("docker.sock")
+	command = slices.Clip([]string{"docker", "-H", sock})
+	return command, [][]string{
+		{"sh", "-c", `docker -H "$1" version >/dev/null 2>&1 && exit
+			dockerd --data-root "$0/docker" --exec-root "$0/docker-run" --pidfile "$0/docker.pid" -H "$1" ` +
+			`--exec-opt native.cgroupdriver=cgroupfs --cgroup-parent /` + cgroupName + ` >"$0/docker.log" 2>&1 &
+			for i in $(seq 300); do docker -H "$1" version >/dev/null 2>&1 && exit; sleep .1; done
+			tail -n 1 "$0/docker.log" >&2; exit 1`, s.dir, sock},
+		append(command, "import", s.path("image.tar"), benchImage),
+	}
+}
+
 // engines are the commands that people type. They run as root, in a network
 // namespace that is gone at the end, but for the first, which anybody can run
 // anywhere; each has an own folder for its images.
 func (s *scene) engines(vitro string) []contender {
-	const image = "localhost/vitro-bench:1"
-	sock := "unix://" + s.path("docker.sock")
-	podman := []string{"podman", "--root", s.path("podman"), "--runroot", s.path("podman-run"), "--cgroup-manager", "cgroupfs", "--runtime", "runc"}
+	podman, imported := s.podman()
 	podmanRun := func(network string) func(int) [][]string {
-		return always(append(podman[:len(podman):len(podman)], "run", "--rm", "--cgroup-parent", "/"+cgroupName, "--network", network, image, "/bin/true")...)
+		return always(append(podman, "run", "--rm", "--cgroup-parent", "/"+cgroupName, "--network", network, benchImage, "/bin/true")...)
 	}
-	imported := [][]string{append(podman[:len(podman):len(podman)], "import", s.path("image.tar"), image)}
-	dockerd := [][]string{
-		{"sh", "-c", `dockerd --data-root "$0/docker" --exec-root "$0/docker-run" --pidfile "$0/docker.pid" -H "$1" ` +
-			`--exec-opt native.cgroupdriver=cgroupfs --cgroup-parent /` + cgroupName + ` >"$0/docker.log" 2>&1 &
-			for i in $(seq 300); do docker -H "$1" version >/dev/null 2>&1 && exit; sleep .1; done
-			tail -n 1 "$0/docker.log" >&2; exit 1`, s.dir, sock},
-		{"docker", "-H", sock, "import", s.path("image.tar"), image},
-	}
+	docker, dockerd := s.docker()
 	dockerRun := func(network string) func(int) [][]string {
-		return always("docker", "-H", sock, "run", "--rm", "--network", network, image, "/bin/true")
+		return always(append(docker, "run", "--rm", "--network", network, benchImage, "/bin/true")...)
 	}
 	run := func(network string) func(int) [][]string {
 		return always(vitro, "--root", s.path("vitro"), "run", "--rm", "--network", network, "busybox", "true")
@@ -125,7 +140,7 @@ func (s *scene) engines(vitro string) []contender {
 		{group: "engine, on a bridge", name: "podman run --rm", needs: []string{"podman", "runc"}, argvs: podmanRun("podman")},
 		{group: "engine, on a bridge", name: "docker run --rm (the client)", needs: []string{"dockerd", "docker"}, argvs: dockerRun("bridge")},
 	}
-	list = append(list, s.published(vitro, podman, []string{"docker", "-H", sock}, image)...)
+	list = append(list, s.published(vitro, podman, docker, benchImage)...)
 	for i := range list {
 		if os.Geteuid() == 0 {
 			list[i].place = "net"

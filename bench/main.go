@@ -33,13 +33,16 @@ func main() {
 	out := flag.String("o", "", "file to write the table to, besides stdout")
 	only := flag.String("only", "", "measure only the commands whose group and name contain this, and the floor; growth: NAME, that of a runtime")
 	grow := flag.Int("grow", 1000, "how many containers are there at last, to see what that costs; 0: not")
+	crowd := flag.Int("crowd", 1000, "how many containers vitro is asked about at most")
+	peers := flag.Int("peers", 100, "how many its peers are asked about at most: 1000 take them half an hour, and 14 GiB")
+	cycles := flag.Int("cycles", 300, "how many times a container is created, started and removed, to see what that leaves; 0: not")
 	memory := flag.Bool("memory", false, "look only for the smallest memory limit that a container starts under")
 	flag.Parse()
 	var err error
 	if *memory {
 		err = benchMemory(*bin)
 	} else {
-		err = bench(*n, *warm, *grow, *bin, *only, *out)
+		err = bench(options{*n, *warm, *grow, *crowd, *peers, *cycles, *bin, *only, *out})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -47,22 +50,28 @@ func main() {
 	}
 }
 
-func bench(n, warm, grow int, bin, only, out string) (err error) {
-	if n < 1 || warm < 0 {
+// options are the flags.
+type options struct {
+	n, warm, grow        int
+	crowd, peers, cycles int
+	bin, only, out       string
+}
+
+func bench(o options) (err error) {
+	if o.n < 1 || o.warm < 0 {
 		return errors.New("-n must be positive, -warm not negative")
 	}
-	bin, err = filepath.Abs(bin)
-	if err != nil {
+	if o.bin, err = filepath.Abs(o.bin); err != nil {
 		return err
 	}
-	s, err := newScene(bin)
+	s, err := newScene(o.bin)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	var rows []*row
 	for _, c := range contenders(s) {
-		if !strings.Contains(c.group+": "+c.name, only) && c.group != "floor" {
+		if !matches(o.only)(c) && c.group != "floor" {
 			continue
 		}
 		r := &row{contender: c}
@@ -71,25 +80,29 @@ func bench(n, warm, grow int, bin, only, out string) (err error) {
 		}
 		rows = append(rows, r)
 	}
-	measure(s, rows, n, warm)
+	measure(s, rows, o.n, o.warm)
 
 	w := io.Writer(os.Stdout)
-	if out != "" {
-		f, err := os.Create(out)
+	if o.out != "" {
+		f, err := os.Create(o.out)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, f.Close()) }()
 		w = io.MultiWriter(w, f)
 	}
-	printTable(w, rows, n)
-	if grow > 0 && (only == "" || strings.HasPrefix(only, growth)) {
-		s.printGrowth(w, grow, only)
+	printTable(w, rows, o.n)
+	s.printLife(w, &o)
+	if o.cycles > 0 && strings.HasPrefix(life+", "+cycles, o.only) {
+		s.printCycles(w, o.cycles)
 	}
-	if only == "" {
+	if o.grow > 0 && (o.only == "" || strings.HasPrefix(o.only, growth)) {
+		s.printGrowth(w, o.grow, o.only)
+	}
+	if o.only == "" {
 		s.printMemory(w)
+		printPrograms(w, o.bin)
 	}
-	printPrograms(w, bin)
 	return nil
 }
 

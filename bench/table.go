@@ -43,6 +43,12 @@ func machine() string {
 // printTable writes a Markdown table for each group. Ratios are of medians.
 func printTable(w io.Writer, rows []*row, n int) {
 	fmt.Fprintf(w, "%s\n\nWhole commands, from start to exit, %d of each in turn.\n", machine(), n)
+	printGroups(w, rows)
+	fmt.Fprintln(w, "\nPeak: the resident memory of the largest process that the command waited for; less than that of the first row cannot be seen.")
+}
+
+// printGroups writes the tables of some rows.
+func printGroups(w io.Writer, rows []*row) {
 	floor, group := 0.0, ""
 	vitro := make(map[string]float64)
 	for _, r := range rows {
@@ -69,7 +75,6 @@ func printTable(w io.Writer, rows []*row, n int) {
 		fmt.Fprintf(w, "| %s | %.2f | %.2f | %s | %s | %.1f |\n", r.name, m/1e6, float64(slices.Min(r.times))/1e6,
 			ratio(m, floor), ratio(m, vitro[group]), float64(r.peak)/1024)
 	}
-	fmt.Fprintln(w, "\nPeak: the resident memory of the largest process that the command waited for; less than that of the first row cannot be seen.")
 }
 
 func ratio(a, b float64) string {
