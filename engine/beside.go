@@ -46,6 +46,7 @@ type Launch struct {
 	Wants monitor.Attach // the streams that the caller follows
 	Size  [2]uint16      // of the caller's terminal
 	Adopt bool           // it runs, and has lost the process beside it
+	New   bool           // it was made for this start: if that is refused, it is not to stay
 	View  string         // for the program's own use: how the caller wants to see the start
 }
 
@@ -143,7 +144,7 @@ func (e *Engine) beside(o Launch, conn int, hooks func(string) Hooks) error {
 		w, err = l.start(context.Background())
 	}
 	if err != nil {
-		if !o.Adopt && l.rec.Flags.Rm {
+		if !o.Adopt && (l.rec.Flags.Rm || o.New && l.refused) {
 			err = errors.Join(err, l.remove())
 		}
 		return err

@@ -28,6 +28,8 @@ type life struct {
 	hooks Hooks
 	hold  *os.File
 	exit  *container.Exit // the last one
+
+	refused bool // the last start was refused before anything was made
 }
 
 // Hooks are what a caller wants to see of a start.
@@ -106,6 +108,7 @@ func (l *life) start(ctx Context) (w *monitor.Watch, err error) {
 	for try := 0; ; try++ {
 		var p *Prepared
 		if p, err = l.e.prepare(ctx, l.rec, l.hooks.Size, try); err != nil {
+			l.refused = try == 0
 			break
 		}
 		w, err = l.execute(c, p)

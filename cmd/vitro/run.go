@@ -267,7 +267,7 @@ func runCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		conn, err := e.Launch(engine.Launch{ID: r.ID, Wants: wants, Size: terminalSize(), View: v.text()})
+		conn, err := e.Launch(engine.Launch{ID: r.ID, New: true, Wants: wants, Size: terminalSize(), View: v.text()})
 		if err != nil {
 			return err
 		}
