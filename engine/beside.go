@@ -302,9 +302,23 @@ func (e *Engine) mend(c *container.Container) (bool, error) {
 		err = nil // ours, or somebody else's who was faster
 	}
 	if !c.State.Alive() { // it is being taken down
-		c.AwaitRelease(time.Now().Add(time.Minute))
+		e.awaitRest(c)
 	}
 	return true, err
+}
+
+// awaitRest waits until a container that has ended is taken down; where its
+// restart policy wants it again, the process beside it stays.
+func (e *Engine) awaitRest(c *container.Container) {
+	for end := time.Now().Add(time.Minute); !c.AwaitRelease(time.Now().Add(20*time.Millisecond)) && time.Now().Before(end); {
+		now, err := e.Containers.Look(c.ID)
+		if err != nil {
+			return
+		}
+		if i, err := look(now); err != nil || i.Status == Running || i.Status == Restarting {
+			return
+		}
+	}
 }
 
 // mendStart takes back what a start has done that was killed in the middle.

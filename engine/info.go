@@ -48,10 +48,23 @@ func (e *Engine) Info(name string) (*Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	return info(c)
+	return e.info(c)
 }
 
-func info(c *container.Container) (*Info, error) {
+// info looks at a container; at one that has lost the process beside it after
+// it was looked after.
+func (e *Engine) info(c *container.Container) (*Info, error) {
+	if c.State != nil && c.Holder() == 0 {
+		_, _ = e.mend(c) // if that can't be, it is shown as it is
+		var err error
+		if c, err = e.Containers.Look(c.ID); err != nil {
+			return nil, err
+		}
+	}
+	return look(c)
+}
+
+func look(c *container.Container) (*Info, error) {
 	r, err := loadRecord(c.Dir)
 	if err != nil {
 		return nil, err
@@ -96,8 +109,8 @@ func (e *Engine) List() ([]*Info, error) {
 		if err != nil {
 			return
 		}
-		all[n], errs[n] = info(c)
-		if errors.Is(errs[n], os.ErrNotExist) {
+		all[n], errs[n] = e.info(c)
+		if errors.Is(errs[n], os.ErrNotExist) || errors.Is(errs[n], container.ErrNotFound) {
 			errs[n] = nil // still in the making, or just gone
 		}
 	})

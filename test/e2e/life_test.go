@@ -144,6 +144,29 @@ func TestBothKilled(t *testing.T) {
 	}
 }
 
+// TestBothKilledAndSeen: who only looks finds what became of it, at once: it
+// has ended, or its restart policy has it running again.
+func TestBothKilledAndSeen(t *testing.T) {
+	t.Parallel()
+	for policy, want := range map[string]string{"no": "exited", "always": "running"} {
+		id := detached(t, "--restart", policy, "busybox", "sleep", "1000")
+		for _, p := range []int{beside(t, id), state(t, id)} {
+			if err := unix.Kill(p, unix.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "its end", func() (int, bool) { return 0, gone(p) })
+		}
+		began := time.Now()
+		output(t, "vitro", "ps", "-a")
+		if d := time.Since(began); d > patience {
+			t.Errorf("restart %s: ps took %v", policy, d)
+		}
+		eventually(t, "status "+want+" with --restart="+policy, func() (int, bool) {
+			return 0, output(t, "vitro", "ps", "-a", "-f", "id="+id, "--format", "{{.State}}") == want
+		})
+	}
+}
+
 // state is a container's first process, by its file.
 func state(t *testing.T, id string) int {
 	t.Helper()
