@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	ossignal "os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -70,11 +71,25 @@ func (e *Engine) Launch(l Launch) (*os.File, error) {
 	cmd := exec.Command(self, BesideVerb, "start", e.Dir, string(text))
 	cmd.Args[0], cmd.Dir, cmd.Env = "vitro", "/", environment()
 	cmd.Stderr, cmd.ExtraFiles = os.Stderr, []*os.File{theirs}
+	defer hearAll()()
 	if err := cmd.Start(); err != nil {
 		ours.Close()
 		return nil, fmt.Errorf("start the process beside container %s: %w", l.ID[:12], err)
 	}
 	return ours, cmd.Process.Release() // it outlives us
+}
+
+// hearAll has the signals that we were started to ignore heard until the
+// returned call: what is started meanwhile would inherit that, though nohup and
+// a shell's & are about this command, and not about a container.
+func hearAll() (stop func()) {
+	c := make(chan os.Signal, 1)
+	for _, s := range [...]os.Signal{unix.SIGHUP, unix.SIGINT} { // of others Go respects none
+		if ossignal.Ignored(s) {
+			ossignal.Notify(c, s)
+		}
+	}
+	return func() { ossignal.Stop(c) }
 }
 
 // environment is what the process beside a container needs of ours: it lives

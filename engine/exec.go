@@ -72,6 +72,7 @@ func (e *Engine) Exec(name string, f *ExecFlags) (exit monitor.Exit, err error) 
 		return exit, err
 	}
 	o := run.Options{Folder: c.Dir, Handles: map[string]int{hook.Container: pidfd}}
+	defer hearAll()()
 	if f.Detach {
 		return exit, detached(p, o)
 	}

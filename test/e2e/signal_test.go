@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -33,6 +35,26 @@ func TestSignalsReachTheContainer(t *testing.T) {
 			})
 		}
 	}
+}
+
+// hears is the status of a process that ignores neither SIGHUP nor SIGINT.
+var hears = regexp.MustCompile(`\nSigIgn:\t[0-9a-f]{15}[048c]\n`)
+
+// TestIgnoredSignals: what the command was started to ignore, by nohup(1) or by
+// a shell's &, is not ignored in the container.
+func TestIgnoredSignals(t *testing.T) {
+	id := detached(t, "busybox", "sleep", "1000")
+	for _, command := range []string{"run busybox cat", "exec " + id + " cat"} {
+		got := output(t, "sh", "-c", `trap "" HUP INT; vitro `+command+` /proc/self/status`)
+		if !hears.MatchString(got) {
+			t.Errorf("vitro %s: signals are ignored: %s", command, got)
+		}
+	}
+	output(t, "sh", "-c", `trap "" HUP INT; exec vitro exec -d `+id+` sh -c "cat /proc/self/status >/status"`)
+	eventually(t, "process of exec -d that ignores nothing", func() (string, bool) {
+		out, _ := exec.Command("vitro", "exec", id, "cat", "/status").Output()
+		return "", hears.Match(out)
+	})
 }
 
 // orphan leaves a process behind whose parent ends at once.
