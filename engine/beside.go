@@ -196,20 +196,36 @@ func (l *life) stay(w *monitor.Watch) error {
 			w.Warn(err.Error())
 			return err // the next command of vitro tries again
 		}
-		again, wait := l.next(w.Quit)
-		if !again {
-			if l.rec.Flags.Rm {
-				return l.remove()
-			}
-			return nil
-		}
-		w.Dismiss()
-		w.CloseAll()
-		next, err := l.restart(wait)
+		next, err := l.startAgain(w)
 		if next == nil {
 			return err
 		}
 		w = next
+	}
+}
+
+// startAgain starts the container as often as its policy wants, until a start
+// goes well. It returns nil if there is none to come.
+func (l *life) startAgain(w *monitor.Watch) (*monitor.Watch, error) {
+	for closed := false; ; closed = true {
+		again, wait := l.next(w.Quit)
+		if !again {
+			if l.rec.Flags.Rm {
+				return nil, l.remove()
+			}
+			return nil, nil
+		}
+		if !closed {
+			w.Dismiss()
+			w.CloseAll()
+		}
+		restarts, started := l.exit.Restarts, l.exit.Started
+		next, err := l.restart(wait)
+		if err == nil || errors.Is(err, ErrRunning) || errors.Is(err, container.ErrNotFound) {
+			return next, err
+		}
+		l.exit = &container.Exit{Code: run.ExitCode(err), Error: err.Error(), Started: started, Finished: time.Now(), Restarts: restarts}
+		_ = l.c.SaveExit(l.exit)
 	}
 }
 
