@@ -201,9 +201,7 @@ func (l *life) execute(c *container.Container, p *Prepared) (*monitor.Watch, err
 	}
 	child, err := run.Start(p.Plan, o)
 	if err != nil {
-		if w.Listen >= 0 {
-			unix.Close(w.Listen)
-		}
+		w.CloseAll() // the last steps may have failed
 		return nil, err
 	}
 	if err := adopt(w, child); err != nil {

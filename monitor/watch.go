@@ -254,6 +254,10 @@ func (w *Watch) Miss() {
 
 // CloseAll closes all that was the container's; Hold stays.
 func (w *Watch) CloseAll() {
+	if w.names != nil {
+		w.names.Close() // and with it the sockets
+		w.names, w.Questions = nil, names.Sockets{UDP: -1, TCP: -1}
+	}
 	for _, d := range w.named() {
 		if *d.fd >= 0 && d.fd != &w.Hold {
 			unix.Close(*d.fd)
