@@ -19,7 +19,7 @@ func TestEntry(t *testing.T) {
 		goCommand = filepath.Join(runtime.GOROOT(), "bin", "go")
 	}
 	bin := filepath.Join(t.TempDir(), "vitro-oci")
-	build := exec.Command(goCommand, "build", "-trimpath", "-ldflags=-s -w -E main.entry", "-o", bin, ".")
+	build := exec.Command(goCommand, "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w -E main.entry", "-o", bin, ".")
 	build.Env = append(build.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
