@@ -29,7 +29,7 @@ import (
 //
 //	start   make the container; tell the command; leave its terminal
 //	linger  watch it for a moment: most containers that end at all end soon
-//	shrink  become vitro-oci by execve, which watches in a tenth of the memory
+//	shrink  become vitro-oci by execve, which watches in less memory
 //	end     become this program again: take down, and start anew, or end
 //
 // all with the same PID, the same children and the same open sockets.
@@ -38,7 +38,7 @@ import (
 const BesideVerb = "--beside-container"
 
 // linger is how long a container is watched before the program is changed for
-// a smaller one, which takes two milliseconds.
+// a smaller one.
 const linger = 300 * time.Millisecond
 
 // A Launch is how a container is started by the process that will be beside it.

@@ -67,7 +67,7 @@ type InspectedState struct {
 	FinishedAt string
 	Health     *InspectedHealth `json:",omitempty"`
 	// Not Docker's:
-	ConmonPid int `json:"MonitorPid"` // the process beside it
+	MonitorPid int // the process beside it
 }
 
 // InspectedHealth is what the health checks have found.
@@ -289,7 +289,7 @@ func (e *Engine) configOf(i *Info) (*specs.Spec, error) {
 func (i *Info) inspectState() InspectedState {
 	s := InspectedState{
 		Status: string(i.Status), Running: i.Status == Running || i.Status == Paused, Paused: i.Status == Paused,
-		Restarting: i.Status == Restarting, StartedAt: never, FinishedAt: never, ConmonPid: i.Beside,
+		Restarting: i.Status == Restarting, StartedAt: never, FinishedAt: never, MonitorPid: i.Beside,
 	}
 	if x := i.Exit; x != nil {
 		s.ExitCode, s.OOMKilled, s.Error, s.FinishedAt = x.Code, x.OOM, x.Error, x.Finished.UTC().Format(time.RFC3339Nano)

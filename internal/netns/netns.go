@@ -29,12 +29,6 @@ func IDOf(path string) (ID, error) {
 	return ID{st.Dev, st.Ino}, nil
 }
 
-// Is reports whether a file is a network namespace.
-func Is(f *os.File) bool {
-	kind, err := unix.IoctlRetInt(int(f.Fd()), unix.NS_GET_NSTYPE)
-	return err == nil && kind == unix.CLONE_NEWNET
-}
-
 // Do runs f on a thread that is in the network namespace of the open file. Of
 // the namespaces f may use that one only: all else is the caller's. Sockets
 // that it makes stay in there.
