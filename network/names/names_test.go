@@ -318,10 +318,11 @@ func FuzzAnswer(f *testing.F) {
 			t.Fatalf("%d bytes for a client that takes %d", len(out), q.size)
 		}
 		var m dnsmessage.Message
-		if err := m.Unpack(out); err != nil {
+		switch err := m.Unpack(out); {
+		case q.odd && err != nil: // a dot within a label: that codec can't write it down, the wire can (RFC 2181, 11)
+		case err != nil:
 			t.Fatalf("%x: %v", out, err)
-		}
-		if m.ID != q.id || !m.Response || len(m.Questions) > 1 {
+		case m.ID != q.id || !m.Response || len(m.Questions) > 1:
 			t.Fatalf("%+v", m.Header)
 		}
 		if q.question != nil && !answers(out, q.id, q.question) {
