@@ -149,8 +149,8 @@ func (s *Script) String(title string) string {
 		"exec " + s.env + " " + privs + s.exec + " ;;", "esac", end})
 	section("\n# --- the host's half, before the child is born ---\n", s.before)
 	section(fmt.Sprintf(scriptBirth, s.clone), s.born)
-	section("\n# --- the host's half, with the child waiting ---\n", s.after)
-	section("echo >\"$T/go\"\n\n# --- all is in place: the child moves into its root, and runs ---\nread -r _ <\"$T/ready\"\n", s.last)
+	section(scriptWaiting, s.after)
+	section("echo >&6\nexec 6>&-\n\n# --- all is in place: the child moves into its root, and runs ---\nread -r _ <\"$T/ready\"\n", s.last)
 	section("echo >\"$T/last\"\nwait \"$MAKER\" && status=0 || status=$?\nPID= MAKER=\nexit \"$status\"\n", nil)
 	return b.String()
 }
@@ -192,6 +192,13 @@ undo() {
 set +e
 for p in $PID $MAKER; do kill -KILL "$p" 2>/dev/null; done
 wait
+`
+
+// scriptWaiting waits until the child's shell runs: one that starts while its
+// IDs are mapped takes its user and its effective user for two, and leaves the second.
+const scriptWaiting = `
+# --- the host's half, with the child waiting ---
+exec 6>"$T/go" # opens when the child reads it
 `
 
 const scriptBirth = `

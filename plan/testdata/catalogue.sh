@@ -143,7 +143,9 @@ while [ -z "$PID" ]; do
 done
 
 # --- the host's half, with the child waiting ---
-echo >"$T/go"
+exec 6>"$T/go" # opens when the child reads it
+echo >&6
+exec 6>&-
 
 # --- all is in place: the child moves into its root, and runs ---
 read -r _ <"$T/ready"

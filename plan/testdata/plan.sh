@@ -73,10 +73,12 @@ while [ -z "$PID" ]; do
 done
 
 # --- the host's half, with the child waiting ---
+exec 6>"$T/go" # opens when the child reads it
 
 # with the child there
 touch /run/d
-echo >"$T/go"
+echo >&6
+exec 6>&-
 
 # --- all is in place: the child moves into its root, and runs ---
 read -r _ <"$T/ready"
