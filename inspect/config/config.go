@@ -129,7 +129,10 @@ var types = [...]specs.LinuxNamespaceType{
 func (w *writer) namespaces() {
 	l := w.Spec.Linux
 	for _, n := range w.p.Namespaces {
-		if n.Shared {
+		if n.Shared && n.Kind == inspect.Mount {
+			// Without one a runtime would change the host's mounts, so it refuses.
+			w.note("it shares our mount namespace, which a container can't: a copy of that stands for it")
+		} else if n.Shared {
 			continue
 		}
 		l.Namespaces = append(l.Namespaces, specs.LinuxNamespace{Type: types[n.Kind]})
@@ -146,9 +149,6 @@ func (w *writer) namespaces() {
 		case inspect.Network:
 			w.cables()
 		}
-	}
-	if n := w.p.NamespaceOf(inspect.Mount); n != nil && n.Shared {
-		w.note("the process is in our own mount namespace: it sees the machine's files, and no container can be told to")
 	}
 }
 
