@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -154,6 +155,13 @@ func TestLevelsBothWays(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := read(t, outside)
+	for range 1000 { // a shell, until it has executed the other
+		if p.Name == "sleep" {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+		p = read(t, outside)
+	}
 	if last := p.Levels[len(p.Levels)-1]; last.PID != 2 || len(p.Levels) != 2 || p.Levels[0].PID != outside {
 		t.Errorf("levels = %+v, want %d and 2", p.Levels, outside)
 	}
