@@ -110,16 +110,20 @@ func TestInspect(t *testing.T) {
 		Name  string
 		State state
 		Other map[string]string `json:"other"`
+		Words []string          `json:"words"`
 	}
-	list := []object{{"<a>", state{7}, map[string]string{"x.y": "z"}}, {"b", state{}, nil}}
+	list := []object{{"<a>", state{7}, map[string]string{"x.y": "z"}, []string{"p", "q"}}, {"b", state{}, nil, nil}}
 	for text, want := range map[string]string{
 		"{{.Name}} {{.State.Pid}}": "<a> 7\nb 0\n",
 		"{{.other}}":               "map[x.y:z]\n<no value>\n",
 		`{{index .Other "x.y"}}`:   "z\n\n",
 		"{{json .State}}":          "{\"Pid\":7}\n{\"Pid\":0}\n",
 		"{{json .Name}}":           "\"<a>\"\n\"b\"\n",
-		"json":                     `[{"Name":"<a>","State":{"Pid":7},"other":{"x.y":"z"}},{"Name":"b","State":{"Pid":0},"other":null}]` + "\n",
-		"{{.State.Foo}}":           "\n",
+		"json":                     `[{"Name":"<a>","State":{"Pid":7},"other":{"x.y":"z"},"words":["p","q"]},{"Name":"b","State":{"Pid":0},"other":null,"words":null}]` + "\n",
+		`{{join .Words "-"}}`:      "p-q\n\n",
+		// By JSON's names, whose lists are of anything.
+		`{{.other}}{{join .words "-"}}`: "map[x.y:z]p-q\n<no value>\n",
+		"{{.State.Foo}}":                "\n",
 	} {
 		var b bytes.Buffer
 		err := Inspect(&b, text, list)

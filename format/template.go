@@ -5,6 +5,8 @@ package format
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"reflect"
 	"strings"
 	"text/template"
 	"unicode"
@@ -15,7 +17,7 @@ func newTemplate(text string) (*template.Template, error) {
 	return template.New("").Funcs(template.FuncMap{
 		"json":     compactJSON,
 		"split":    strings.Split,
-		"join":     strings.Join,
+		"join":     join,
 		"title":    title,
 		"lower":    strings.ToLower,
 		"upper":    strings.ToUpper,
@@ -63,6 +65,22 @@ func pad(s string, before, after int) string {
 		return s
 	}
 	return strings.Repeat(" ", max(before, 0)) + s + strings.Repeat(" ", max(after, 0))
+}
+
+// join takes any list: what a template walks through was read from JSON.
+func join(list any, by string) (string, error) {
+	v := reflect.ValueOf(list)
+	if !v.IsValid() { // null
+		return "", nil
+	}
+	if v.Kind() != reflect.Slice {
+		return "", fmt.Errorf("join %T: not a list", list)
+	}
+	words := make([]string, v.Len())
+	for i := range words {
+		words[i] = fmt.Sprint(v.Index(i).Interface())
+	}
+	return strings.Join(words, by), nil
 }
 
 func truncate(s string, n int) string { return s[:min(len(s), max(n, 0))] }
