@@ -3,8 +3,9 @@
 package cgroup
 
 import (
-	"strconv"
 	"strings"
+
+	"vitro/internal/mountinfo"
 )
 
 // A membership is a line of /proc/PID/cgroup (cgroups(7)).
@@ -48,45 +49,13 @@ type cgroupMount struct {
 }
 
 // parseMounts finds the mounts of cgroup file systems in the text of
-// /proc/PID/mountinfo (proc_pid_mountinfo(5)).
+// /proc/PID/mountinfo.
 func parseMounts(text string) []cgroupMount {
 	var all []cgroupMount
-	for line := range strings.Lines(text) {
-		left, right, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " - ")
-		fs := strings.Split(right, " ")
-		if !ok || len(fs) < 3 || fs[0] != "cgroup" && fs[0] != "cgroup2" {
-			continue
+	for m := range mountinfo.All(text) {
+		if m.Type == "cgroup" || m.Type == "cgroup2" {
+			all = append(all, cgroupMount{v2: m.Type == "cgroup2", root: m.Root, mount: m.Point, options: strings.Split(m.Super, ",")})
 		}
-		f := strings.Split(left, " ")
-		if len(f) < 6 {
-			continue
-		}
-		all = append(all, cgroupMount{
-			v2:      fs[0] == "cgroup2",
-			root:    unescape(f[3]),
-			mount:   unescape(f[4]),
-			options: strings.Split(fs[2], ","),
-		})
 	}
 	return all
-}
-
-// unescape takes back the kernel's octal spelling of space, tab, newline and
-// backslash (mangle_path).
-func unescape(s string) string {
-	if !strings.Contains(s, `\`) {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(n))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }

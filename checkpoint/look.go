@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"vitro/internal/mountinfo"
 )
 
 // Seen is what a running container shows of itself that a checkpoint depends on.
@@ -70,29 +72,11 @@ func readMounts(dir string) ([]Mount, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look at mounts: %w", err)
 	}
-	return parseMounts(string(data))
-}
-
-// parseMounts reads mountinfo (proc_pid_mountinfo(5)).
-func parseMounts(text string) (mounts []Mount, err error) {
-	for line := range strings.Lines(text) {
-		left, right, ok := strings.Cut(line, " - ")
-		f, g := strings.Fields(left), strings.Fields(right)
-		if !ok || len(f) < 6 || len(g) < 1 {
-			return nil, fmt.Errorf("read mounts: %q is no line of mountinfo", line)
-		}
-		id, err := strconv.Atoi(f[0])
-		if err != nil {
-			return nil, fmt.Errorf("read mounts: %q is no line of mountinfo", line)
-		}
-		mounts = append(mounts, Mount{ID: id, Point: unescape(f[4]), Type: g[0]})
+	var mounts []Mount
+	for m := range mountinfo.All(string(data)) {
+		mounts = append(mounts, Mount{ID: m.ID, Point: m.Point, Type: m.Type})
 	}
 	return mounts, nil
-}
-
-// unescape reads what mountinfo writes for a blank, a tab, a newline and a backslash.
-func unescape(s string) string {
-	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }
 
 // follow finds out where paths of the container lead to, within its root.

@@ -66,34 +66,6 @@ func TestFindRefuses(t *testing.T) {
 	}
 }
 
-const mountinfo = `58 40 254:0 /b/rootfs / rw,noatime - ext4 /dev/vda rw
-59 58 0:34 / /proc rw,nosuid shared:3 master:9 - proc proc rw
-60 58 0:5 /a\040b /with\040blank rw - devtmpfs dev\040x rw
-`
-
-func TestParseMounts(t *testing.T) {
-	got, err := parseMounts(mountinfo)
-	want := []Mount{{58, "/", "ext4"}, {59, "/proc", "proc"}, {60, "/with blank", "devtmpfs"}}
-	if err != nil || !slices.Equal(got, want) {
-		t.Errorf("got %v, %v; want %v", got, err, want)
-	}
-	for _, bad := range []string{"58 40\n", "58 40 254:0 / / rw ext4\n", "x 40 254:0 / / rw - ext4 a rw\n"} {
-		if _, err := parseMounts(bad); err == nil {
-			t.Errorf("%q is taken", bad)
-		}
-	}
-}
-
-func FuzzParseMounts(f *testing.F) {
-	f.Add(mountinfo)
-	f.Fuzz(func(t *testing.T, text string) {
-		mounts, err := parseMounts(text)
-		if err == nil && len(mounts) != strings.Count(text, "\n") && text != "" && strings.HasSuffix(text, "\n") {
-			t.Errorf("%d mounts of %d lines", len(mounts), strings.Count(text, "\n"))
-		}
-	})
-}
-
 // Look is asked about this very process, of which the kernel tells the same by other files.
 func TestLookAtOneself(t *testing.T) {
 	s, err := Look(os.Getpid(), []string{"/proc/self", "/no/such/place"})

@@ -3,13 +3,14 @@
 package inspect
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"vitro/internal/mountinfo"
 )
 
 // hiddenMounts finds the mount namespaces that no process is in, and nothing
@@ -118,45 +119,12 @@ func askForMounts(space uint64) (list []mounted, err error) {
 
 // mountedNamespaces are those in a text as proc_pid_mountinfo(5) has it.
 func mountedNamespaces(data []byte) (list []mounted) {
-	for line := range bytes.Lines(data) {
-		if !bytes.Contains(line, []byte(" - nsfs ")) {
-			continue
-		}
-		fields := bytes.Fields(line)
-		if len(fields) < 5 {
-			continue
-		}
-		if k, id, ok := parseLink(fields[3]); ok {
-			list = append(list, mounted{k, id, Unescape(string(fields[4]))})
+	for m := range mountinfo.All(string(data)) {
+		if k, id, ok := parseLink(m.Root); ok && m.Type == "nsfs" {
+			list = append(list, mounted{k, id, m.Point})
 		}
 	}
 	return list
-}
-
-// Unescape takes the escapes out of a path in mountinfo: \040 for a space.
-func Unescape(path string) string {
-	out := make([]byte, 0, len(path))
-	for i := 0; i < len(path); i++ {
-		if path[i] == '\\' && i+3 < len(path) {
-			if n, ok := octal(path[i+1 : i+4]); ok {
-				out = append(out, n)
-				i += 3
-				continue
-			}
-		}
-		out = append(out, path[i])
-	}
-	return string(out)
-}
-
-func octal(digits string) (n byte, ok bool) {
-	for _, c := range []byte(digits) {
-		if c < '0' || c > '7' {
-			return 0, false
-		}
-		n = n<<3 | (c - '0')
-	}
-	return n, digits[0] < '4'
 }
 
 // members are the processes and threads in a namespace, as names in /proc.

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"vitro/internal/mountinfo"
 )
 
 // A mount is a line of /proc/PID/mountinfo.
@@ -30,40 +32,10 @@ func mounts(pid string) ([]mount, error) {
 		return nil, err
 	}
 	var list []mount
-	for line := range strings.Lines(string(data)) {
-		head, tail, ok := strings.Cut(strings.TrimSpace(line), " - ")
-		f, t := strings.Fields(head), strings.Fields(tail)
-		if !ok || len(f) < 6 || len(t) < 2 {
-			continue
-		}
-		m := mount{root: unescape(f[3]), target: unescape(f[4]), fstype: t[0], source: unescape(t[1])}
-		m.id, _ = strconv.Atoi(f[0])
-		m.parent, _ = strconv.Atoi(f[1])
-		if len(t) > 2 {
-			m.super = unescape(t[2])
-		}
-		list = append(list, m)
+	for m := range mountinfo.All(string(data)) {
+		list = append(list, mount{id: m.ID, parent: m.Parent, root: m.Root, target: m.Point, fstype: m.Type, source: m.Source, super: m.Super})
 	}
 	return list, nil
-}
-
-// unescape undoes the kernel's \040 for a space and its kin.
-func unescape(s string) string {
-	if !strings.Contains(s, `\`) {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+4 <= len(s) {
-			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(n))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }
 
 // at is the topmost mount at a path, as a process sees it.

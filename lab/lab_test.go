@@ -162,14 +162,6 @@ func TestBegin(t *testing.T) {
 	}
 }
 
-func TestUnescape(t *testing.T) {
-	for s, want := range map[string]string{`a\040b`: "a b", `a\012b`: "a\nb", `\134`: `\`, `a\9`: `a\9`, `a\0`: `a\0`, "plain": "plain", `\999`: `\999`} {
-		if got := unescape(s); got != want {
-			t.Errorf("%q: got %q; want %q", s, got, want)
-		}
-	}
-}
-
 func FuzzUnfinished(f *testing.F) {
 	f.Add("for i in a; do\n echo 'x\ny'; done # => a")
 	f.Fuzz(func(t *testing.T, s string) {

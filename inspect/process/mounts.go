@@ -3,16 +3,14 @@
 package process
 
 import (
-	"bytes"
 	"os"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
-	"vitro/inspect"
+	"vitro/internal/mountinfo"
 )
 
 // A Mount is one of the process's: proc_pid_mountinfo(5).
@@ -44,17 +42,9 @@ func readMounts(p *Process, dir string) {
 // ParseMounts reads a text as /proc/PID/mountinfo has it. Lines that it
 // doesn't understand are left out.
 func ParseMounts(data []byte) (list []Mount) {
-	for line := range bytes.Lines(data) {
-		front, back, ok := strings.Cut(strings.TrimSuffix(string(line), "\n"), " - ")
-		f, b := strings.Split(front, " "), strings.Split(back, " ")
-		if !ok || len(f) < 6 || len(b) < 3 {
-			continue
-		}
-		m := Mount{Device: f[2], Root: inspect.Unescape(f[3]), Point: inspect.Unescape(f[4]), Options: strings.Split(f[5], ","),
-			Propagation: f[6:], Type: inspect.Unescape(b[0]), Source: inspect.Unescape(b[1]), Super: strings.Split(inspect.Unescape(b[2]), ",")}
-		m.ID, _ = strconv.Atoi(f[0])
-		m.Parent, _ = strconv.Atoi(f[1])
-		list = append(list, m)
+	for m := range mountinfo.All(string(data)) {
+		list = append(list, Mount{ID: m.ID, Parent: m.Parent, Device: m.Device, Root: m.Root, Point: m.Point, Options: strings.Split(m.Options, ","),
+			Propagation: strings.Fields(m.Propagation), Type: m.Type, Source: m.Source, Super: strings.Split(m.Super, ",")})
 	}
 	return list
 }

@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"vitro/internal/mountinfo"
 )
 
 // A place is a namespace, and a way into it.
@@ -159,13 +161,11 @@ func (f *finder) mounts() {
 		f.machine.Unseen = append(f.machine.Unseen, "namespaces that are bound somewhere: "+err.Error())
 		return
 	}
-	for line := range strings.Lines(string(text)) {
-		head, tail, _ := strings.Cut(line, " - ")
-		w := strings.Fields(head)
-		if len(w) < 5 || !strings.HasPrefix(tail, "nsfs ") || !strings.HasPrefix(w[3], "net:[") {
+	for m := range mountinfo.All(string(text)) {
+		if m.Type != "nsfs" || !strings.HasPrefix(m.Root, "net:[") {
 			continue
 		}
-		path := unescape(w[4])
+		path := m.Point
 		id, err := inode(path)
 		if err != nil {
 			f.machine.Unseen = append(f.machine.Unseen, fmt.Sprintf("what is bound at %s: %v", Clean(path), err))
@@ -175,22 +175,6 @@ func (f *finder) mounts() {
 			p.Names = append(p.Names, path)
 		}
 	}
-}
-
-// unescape reads the octal numbers that mountinfo has for blanks.
-func unescape(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(n))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }
 
 // descriptors are the namespaces that a process has open.

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vitro/internal/mountinfo"
 	"vitro/plan"
 )
 
@@ -102,12 +103,11 @@ func child(s *scene) bool { return !s.fault.Step.IsHost() }
 
 func childInUser(s *scene) bool { return child(s) && s.inUser }
 
-// onInitramfs reports whether / is the kernel's first file system (proc_pid_mountinfo(5)).
+// onInitramfs reports whether / is the kernel's first file system.
 func onInitramfs(s *scene) bool {
-	for line := range strings.Lines(s.host.read("/proc/self/mountinfo")) {
-		if f := strings.Fields(line); len(f) > 4 && f[4] == "/" {
-			_, fs, _ := strings.Cut(line, " - ")
-			return strings.HasPrefix(fs, "rootfs ") || strings.HasPrefix(fs, "ramfs ")
+	for m := range mountinfo.All(s.host.read("/proc/self/mountinfo")) {
+		if m.Point == "/" {
+			return m.Type == "rootfs" || m.Type == "ramfs"
 		}
 	}
 	return false

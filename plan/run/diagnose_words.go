@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vitro/internal/mountinfo"
 	"vitro/plan"
 )
 
@@ -134,9 +135,9 @@ func (s *scene) lowestLimit() string {
 // covered are the mounts below a folder that hide a part of it.
 func (s *scene) covered(dir string) []string {
 	var points []string
-	for line := range strings.Lines(s.host.read("/proc/self/mountinfo")) {
-		if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(f[4], dir) && f[4] != "/proc/sys/fs/binfmt_misc" && len(points) < 3 {
-			points = append(points, f[4])
+	for m := range mountinfo.All(s.host.read("/proc/self/mountinfo")) {
+		if strings.HasPrefix(m.Point, dir) && m.Point != "/proc/sys/fs/binfmt_misc" && len(points) < 3 {
+			points = append(points, m.Point)
 		}
 	}
 	return points
