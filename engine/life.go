@@ -16,6 +16,7 @@ import (
 	"vitro/internal/ocijson"
 	"vitro/monitor"
 	"vitro/network"
+	"vitro/network/relay"
 	"vitro/plan/run"
 )
 
@@ -152,7 +153,7 @@ func clear(c *container.Container) error {
 
 // forget removes what is true only while the container runs.
 func forget(c *container.Container) error {
-	for _, name := range [...]string{"state", "orders", monitor.Socket, container.ResourcesFile, "stdin", "stdout", "stderr", monitor.HealthFile} {
+	for _, name := range [...]string{"state", "orders", monitor.Socket, container.ResourcesFile, "stdin", "stdout", "stderr", monitor.HealthFile, relay.File} {
 		if err := os.Remove(c.Path(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}

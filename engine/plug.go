@@ -145,7 +145,7 @@ func (d *draft) plug(r *spec.Request, p *Prepared) error {
 		if err != nil {
 			return err
 		}
-		files = append(files, record)
+		files = append(files, record...)
 	}
 	r.Before = slices.Concat(r.Before, at.Before, files)
 	r.After = append(r.After, at.After...)

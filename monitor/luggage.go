@@ -52,6 +52,11 @@ func (w *Watch) pack() []byte {
 	for _, c := range w.clients {
 		b = fmt.Appendf(b, "client %d %d %q %q\n", c.fd, c.wants, c.in, c.out)
 	}
+	if w.relay != nil {
+		for _, line := range w.relay.Pack() {
+			b = fmt.Appendf(b, "relay %s\n", line)
+		}
+	}
 	if len(w.input) > 0 {
 		b = fmt.Appendf(b, "input %q\n", w.input)
 	}
@@ -90,6 +95,9 @@ func (w *Watch) Become(argv, env []string) error {
 	}
 	for _, c := range w.clients {
 		keep = append(keep, c.fd)
+	}
+	if w.relay != nil {
+		keep = append(keep, w.relay.Descriptors()...)
 	}
 	for _, fd := range keep {
 		if fd >= 0 {
@@ -171,6 +179,8 @@ func (w *Watch) unpack(name, value string, partial *[3][]byte) (err error) {
 			unix.CloseOnExec(c.fd)
 			w.clients = append(w.clients, c)
 		}
+	case "relay":
+		w.carried = append(w.carried, value)
 	case "input":
 		_, err = fmt.Sscanf(value, "%q", &w.input)
 	case "partial":

@@ -14,6 +14,7 @@ import (
 
 	"vitro/container"
 	"vitro/network/names"
+	"vitro/network/relay"
 )
 
 // A Watch is the life of the process beside a container: one loop over what
@@ -45,6 +46,10 @@ type Watch struct {
 	health  *checker
 	names   *names.Server
 	asked   time.Time // when names wants to be called again; zero for never
+	relay   *relay.Server
+	carry   time.Time // when relay wants to be called again
+	carried []string  // what it was carrying in the program before
+	relayed bool      // it was begun
 	signals [2]int    // a pipe: what was sent to us
 	heard   chan os.Signal
 	killBy  time.Time // when it is to be killed, if it has not ended
@@ -90,6 +95,12 @@ func (w *Watch) Run(until time.Time) (ended bool, err error) {
 		if err := w.answer(); err != nil {
 			return false, err
 		}
+	}
+	if !w.relayed {
+		w.relayed = true
+		// Without it the container can live, and be reached by IPv4.
+		w.relay, _ = relay.New(filepath.Join(w.Dir, relay.File), w.carried)
+		w.carried = nil
 	}
 	var set []unix.PollFd
 	var ready []func(events int16)
@@ -167,6 +178,9 @@ func (w *Watch) sources(add func(fd int, events int16, do func(int16))) {
 	if w.names != nil {
 		add(w.names.Fd(), unix.POLLIN, func(int16) { w.work() })
 	}
+	if w.relay != nil {
+		add(w.relay.Fd(), unix.POLLIN, func(int16) { w.pass() })
+	}
 }
 
 // patience is how long to wait for something to happen, for poll(2).
@@ -179,6 +193,7 @@ func (w *Watch) patience(until time.Time) int {
 	}
 	soonest(w.deadline())
 	soonest(w.asked)
+	soonest(w.carry)
 	if w.health != nil {
 		soonest(w.health.next)
 	}
@@ -221,6 +236,9 @@ func (w *Watch) timers(now time.Time) {
 	if !w.asked.IsZero() && !now.Before(w.asked) {
 		w.work()
 	}
+	if !w.carry.IsZero() && !now.Before(w.carry) {
+		w.pass()
+	}
 }
 
 // answer begins to answer the container's questions for names.
@@ -234,13 +252,35 @@ func (w *Watch) answer() (err error) {
 // server that fails is given up.
 func (w *Watch) work() {
 	wait, err := w.names.Work()
-	switch {
-	case err != nil:
-		w.names, w.asked = nil, time.Time{}
-	case wait < 0:
-		w.asked = time.Time{}
-	default:
-		w.asked = time.Now().Add(wait)
+	w.asked = after(wait)
+	if err != nil {
+		w.names = nil
+	}
+}
+
+// pass carries what has come to published ports, likewise.
+func (w *Watch) pass() {
+	wait, err := w.relay.Work()
+	w.carry = after(wait)
+	if err != nil {
+		w.relay = nil
+	}
+}
+
+// after is the moment when so much time will have passed; zero, if it is negative.
+func after(wait time.Duration) time.Time {
+	if wait < 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(wait)
+}
+
+// endRelay gives clients of published ports what has come for them, and lets go of them: before the
+// ports are given back, for their sockets are found by what they are bound to.
+func (w *Watch) endRelay() {
+	if w.relay != nil {
+		w.relay.Close()
+		w.relay, w.carry = nil, time.Time{}
 	}
 }
 
@@ -258,6 +298,7 @@ func (w *Watch) CloseAll() {
 		w.names.Close() // and with it the sockets
 		w.names, w.Questions = nil, names.Sockets{UDP: -1, TCP: -1}
 	}
+	w.endRelay()
 	for _, d := range w.named() {
 		if *d.fd >= 0 && d.fd != &w.Hold {
 			unix.Close(*d.fd)
@@ -336,6 +377,7 @@ func (w *Watch) finish() {
 	for w.Err >= 0 && w.output(&w.Err, 2) {
 	}
 	w.log.end(time.Now())
+	w.endRelay()
 	oom := byte(0)
 	if w.Ended.OOM {
 		oom = 1

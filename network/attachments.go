@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"vitro/internal/smallfile"
+	"vitro/network/relay"
 )
 
 // Attachments are all that joins one container to networks: the file
@@ -25,6 +26,7 @@ type Attachments struct {
 	Name      string     `json:"name,omitempty"`
 	Endpoints []Endpoint `json:"endpoints"`
 	Ports     []Port     `json:"ports,omitempty"`   // that are published
+	IPv6      bool       `json:"ipv6,omitempty"`    // by the host's IPv6 as well
 	Exposed   []string   `json:"exposed,omitempty"` // "80/tcp": what the image and --expose name
 	Upstream  *Upstream  `json:"upstream,omitempty"`
 }
@@ -79,7 +81,10 @@ func (a Attachments) Save(folder string) error {
 	if err != nil {
 		return err
 	}
-	return replace(filepath.Join(folder, attachmentsFile), data)
+	if err := replace(filepath.Join(folder, attachmentsFile), data); err != nil || len(a.Ports) == 0 {
+		return err
+	}
+	return replace(filepath.Join(folder, relay.File), []byte(relay.Text(a.Relays())))
 }
 
 func (a Attachments) encode() ([]byte, error) {
@@ -124,10 +129,50 @@ func (a Attachments) Endpoint(network string) *Endpoint {
 	return nil
 }
 
+// publisher is the place that ports lead to; nil if there is none.
+func (a Attachments) publisher() *Endpoint {
+	i := slices.IndexFunc(a.Endpoints, func(e Endpoint) bool { return e.Publishes })
+	if i < 0 {
+		return nil
+	}
+	return &a.Endpoints[i]
+}
+
+// Relays are the ways that no rule of the kernel's can go: see package relay.
+func (a Attachments) Relays() (list []relay.Way) {
+	e := a.publisher()
+	if e == nil || !a.IPv6 {
+		return nil
+	}
+	for _, p := range a.Ports {
+		if w, ok := p.relay(*e); ok && p.Proto != "sctp" {
+			list = append(list, w)
+		}
+	}
+	return list
+}
+
+// relay is the way from the host's side of IPv6 to a container's place, if it takes one.
+func (p Port) relay(e Endpoint) (w relay.Way, ok bool) {
+	from, to := p.Host, e.Address6
+	if !from.IsValid() {
+		from = netip.IPv6Unspecified()
+	}
+	if !to.IsValid() {
+		to = e.Address
+	}
+	end := func(a netip.Addr, port uint16) relay.End { return relay.End{IP: string(a.AsSlice()), Port: port} }
+	w = relay.Way{Proto: p.Proto, From: end(from, p.HostPort), To: end(to.Addr(), p.Container)}
+	return w, from.Is6() && (to.Addr().Is4() || from.IsUnspecified() || from.IsLoopback())
+}
+
 // Published are the ports as `vitro port` and `vitro ps` show them, by the container's: one for
-// IPv4, and one for IPv6 if the container has it.
+// IPv4, and one for IPv6 if the host has it; none while no network carries them.
 func (a Attachments) Published() []Port {
-	ipv6 := slices.ContainsFunc(a.Endpoints, func(e Endpoint) bool { return e.Publishes && e.Address6.IsValid() })
+	e := a.publisher()
+	if e == nil {
+		return nil
+	}
 	var list []Port
 	for _, p := range a.Ports {
 		if p.Host.IsValid() {
@@ -136,7 +181,8 @@ func (a Attachments) Published() []Port {
 		}
 		p.Host = netip.IPv4Unspecified()
 		list = append(list, p)
-		if p.Host = netip.IPv6Unspecified(); ipv6 {
+		if a.IPv6 && (e.Address6.IsValid() || p.Proto != "sctp") {
+			p.Host = netip.IPv6Unspecified()
 			list = append(list, p)
 		}
 	}

@@ -218,7 +218,7 @@ func (n *Network) subnets(m *Machine, d Definition, seed [5]byte) error {
 		}
 	}
 	if n.Subnet6.IsValid() && m.NoIPv6 {
-		return fmt.Errorf("use subnet %s: this kernel has no IPv6", n.Subnet6)
+		return fmt.Errorf("use subnet %s: this machine has no IPv6 (the kernel has none, or net.ipv6.conf.all.disable_ipv6 is 1)", n.Subnet6)
 	}
 	return n.gateways(d)
 }

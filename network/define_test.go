@@ -57,7 +57,7 @@ func TestDefine(t *testing.T) {
 	}
 	blind := m()
 	blind.NoIPv6 = true
-	if _, err := blind.Define("/n", Definition{Name: "x", IPv6: true}, [5]byte{}); err == nil || !strings.Contains(err.Error(), "this kernel has no IPv6") {
+	if _, err := blind.Define("/n", Definition{Name: "x", IPv6: true}, [5]byte{}); err == nil || !strings.Contains(err.Error(), "this machine has no IPv6") {
 		t.Errorf("IPv6 without: %v", err)
 	}
 	full := m()

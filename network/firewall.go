@@ -103,7 +103,7 @@ func (n Network) portRules() []rule {
 	if n.Subnet6.IsValid() {
 		rules = append(rules,
 			// What comes back to ::1 from another link than lo, the kernel doesn't take.
-			rule{"ip6 daddr ::1 return", join(isLoopback6(), verdict(expr.VerdictReturn)), "IPv6 has no way from there to a container"},
+			rule{"ip6 daddr ::1 return", join(isLoopback6(), verdict(expr.VerdictReturn)), "the process beside the container carries it"},
 			rule{"dnat ip6 to ip6 daddr . meta l4proto . th dport map @ports6_at", toContainer(unix.NFPROTO_IPV6, "ports6_at"), "ports at one address"},
 			rule{"meta nfproto ipv6 dnat ip6 to meta l4proto . th dport map @ports6", toContainer(unix.NFPROTO_IPV6, "ports6"), "ports at each address"})
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"vitro/host"
+	"vitro/network/relay"
 	"vitro/plan"
 )
 
@@ -49,6 +50,7 @@ type Facts struct {
 	Machine  *Machine // only if the default network is to be made
 	Networks []Place
 	Ports    []Port
+	IPv6     bool // the host has it
 }
 
 // A Place is a free one in a network.
@@ -79,17 +81,14 @@ func Read(r Request) (Facts, error) {
 		}
 		f.Networks = append(f.Networks, p)
 	}
-	ipv6 := false
-	if i := publisher(f.Networks); i >= 0 {
-		ipv6 = f.Networks[i].Network.Subnet6.IsValid()
-	}
 	var err error
+	f.IPv6 = len(r.Ports) > 0 && hasIPv6()
 	if r.Look {
 		for _, w := range r.Ports {
 			f.Ports = append(f.Ports, Port{Host: w.Host, HostPort: w.Low, Container: w.Container, Proto: w.Proto})
 		}
 	} else {
-		f.Ports, err = choose(f.Dir, r.Ports, ipv6)
+		f.Ports, err = choose(f.Dir, r.Ports, f.IPv6)
 	}
 	return f, err
 }
@@ -136,7 +135,7 @@ func publisher(places []Place) int {
 
 // Plan decides how the container is joined to its networks. It is pure.
 func (f Facts) Plan(r Request) (Attachment, error) {
-	a := Attachment{Attachments: Attachments{ID: r.ID, Name: r.Name, Ports: f.Ports, Exposed: r.Exposed}}
+	a := Attachment{Attachments: Attachments{ID: r.ID, Name: r.Name, Ports: f.Ports, IPv6: f.IPv6, Exposed: r.Exposed}}
 	if r.ID == "" {
 		return a, errors.New("join network: a container without an ID")
 	}
@@ -166,11 +165,16 @@ func (f Facts) Plan(r Request) (Attachment, error) {
 	return a, nil
 }
 
-// Record is the step that writes the attachments down in the container's folder.
-func (a Attachment) Record(folder string) (plan.Step, error) {
+// Record are the steps that write the attachments down in the container's folder.
+func (a Attachment) Record(folder string) ([]plan.Step, error) {
 	data, err := a.encode()
-	return plan.Step{Action: &host.File{Path: filepath.Join(folder, attachmentsFile), Content: string(data)},
-		Why: "which networks the container is on, and what it is called there"}, err
+	steps := []plan.Step{{Action: &host.File{Path: filepath.Join(folder, attachmentsFile), Content: string(data)},
+		Why: "which networks the container is on, and what it is called there"}}
+	if ways := a.Relays(); len(ways) > 0 {
+		steps = append(steps, plan.Step{Action: &host.File{Path: filepath.Join(folder, relay.File), Content: relay.Text(ways)},
+			Why: "what comes by ::1, or by IPv6 that the container has not, is carried to it by the process beside it"})
+	}
+	return steps, err
 }
 
 // endpoints decides what each place looks like.
@@ -319,11 +323,14 @@ func (f Facts) publish(r Request, a *Attachment) error {
 	}
 	e := a.Endpoints[i]
 	for _, p := range f.Ports {
-		if p.Host == netip.IPv6Loopback() {
-			return fmt.Errorf("publish %s: the kernel lets nothing go from ::1 to a container; 127.0.0.1 and [::] do", portList([]Port{p}))
+		if !p.Host.Is6() {
+			continue
 		}
-		if p.Host.IsValid() && p.Host.Is6() && !e.Address6.IsValid() {
-			return fmt.Errorf("publish %s: the container has no IPv6 address: create its network with --ipv6", portList([]Port{p}))
+		if !f.IPv6 {
+			return fmt.Errorf("publish %s: this machine has no IPv6", portList([]Port{p}))
+		}
+		if _, relayed := p.relay(e); relayed && p.Proto == "sctp" {
+			return fmt.Errorf("publish %s: the kernel can't translate it, and SCTP is not carried otherwise; an address of IPv4 would do", portList([]Port{p}))
 		}
 	}
 	chosen := slices.ContainsFunc(r.Ports, func(w PortWish) bool { return !w.fixed() })
@@ -331,7 +338,7 @@ func (f Facts) publish(r Request, a *Attachment) error {
 	if e.Address6.IsValid() {
 		pub.Address6 = e.Address6.Addr()
 	}
-	a.Before = append(a.Before, plan.Step{Action: &Reserve{Dir: f.Dir, Ports: f.Ports, IPv6: e.Address6.IsValid(), Again: chosen},
+	a.Before = append(a.Before, plan.Step{Action: &Reserve{Dir: f.Dir, Ports: f.Ports, IPv6: f.IPv6, Again: chosen},
 		Why: "nobody else on the host gets these ports"})
 	a.After = append(a.After, plan.Step{Action: &Publish{Network: f.Networks[i].Network.bare(), Link: e.Link, Publication: pub},
 		Why: "who asks the host on these ports is sent on to the container"})

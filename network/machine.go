@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"strings"
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
@@ -21,13 +22,13 @@ type Machine struct {
 	Names   []string       `json:"names"`             // of links and of nftables' tables
 	Uplink  string         `json:"uplink,omitempty"`  // the link that the default route leads to
 	MTU     int            `json:"mtu"`               // the uplink's, in bytes
-	NoIPv6  bool           `json:"no_ipv6,omitempty"` // the kernel has none
+	NoIPv6  bool           `json:"no_ipv6,omitempty"` // the kernel has none, or is not to use it
 	Filters []Filter       `json:"filters,omitempty"` // of others, for what is forwarded
 }
 
 // ReadMachine asks the kernel, and reads which networks are recorded.
 func ReadMachine(stateDir string) (*Machine, error) {
-	m := &Machine{NoIPv6: !exists("/proc/sys/net/ipv6")}
+	m := &Machine{NoIPv6: !hasIPv6()}
 	if err := list(m.readLinks); err != nil {
 		return nil, fmt.Errorf("read links and routes: %w", err)
 	}
@@ -47,6 +48,12 @@ func ReadMachine(stateDir string) (*Machine, error) {
 		m.use(n.Subnet6)
 	}
 	return m, m.readNameservers("/etc/resolv.conf")
+}
+
+// hasIPv6 reports whether the machine has IPv6: the kernel can, and it isn't turned off.
+func hasIPv6() bool {
+	text, err := os.ReadFile(disableIPv6("all"))
+	return err == nil && strings.TrimSpace(string(text)) == "0"
 }
 
 func (m *Machine) readLinks(h *netlink.Handle) error {

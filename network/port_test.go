@@ -90,7 +90,7 @@ func TestParseWish(t *testing.T) {
 }
 
 func TestPortLines(t *testing.T) {
-	a := network.Attachments{Endpoints: []network.Endpoint{{Publishes: true, Address6: netip.MustParsePrefix("fd00::2/64")}}, Ports: []network.Port{
+	a := network.Attachments{IPv6: true, Endpoints: []network.Endpoint{{Publishes: true, Address6: netip.MustParsePrefix("fd00::2/64")}}, Ports: []network.Port{
 		{HostPort: 8080, Container: 80, Proto: "tcp"}, {Host: netip.MustParseAddr("127.0.0.1"), HostPort: 53, Container: 53, Proto: "udp"}}}
 	for _, c := range []struct{ port, want string }{
 		{"", "[53/udp -> 127.0.0.1:53 80/tcp -> 0.0.0.0:8080 80/tcp -> [::]:8080]"},

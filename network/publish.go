@@ -95,6 +95,9 @@ func (p Publication) entries() (list []entry) {
 		comment = short(p.ID)
 	}
 	for _, port := range p.Ports {
+		if port.Host == netip.IPv6Loopback() {
+			continue // the kernel lets nothing go from there: see package relay
+		}
 		number, _ := protocol(port.Proto)
 		for _, to := range []netip.Addr{p.Address, p.Address6} {
 			if !to.IsValid() || port.Host.IsValid() && port.Host.Is4() != to.Is4() {

@@ -6,26 +6,24 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
-	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"vitro/network/relay"
 	"vitro/plan"
 )
 
 // Reserve takes ports of the host, by binding a socket to each: so the kernel
-// says whether one is taken, by whomever, and keeps others from taking it. No
-// packet gets to these sockets, and nobody listens.
+// says whether one is taken, by whomever, and keeps others from taking it. No packet gets to
+// most of these sockets, and nobody listens on them; to the others, see package relay.
 //
 // They stay open as long as this process lives, and whatever program it executes
 // next: the one that looks after the container. A crash gives them back.
 type Reserve struct {
 	Dir   string `json:"dir"` // the folder of all networks, to find a port's owner
 	Ports []Port `json:"ports"`
-	IPv6  bool   `json:"ipv6,omitempty"`
+	IPv6  bool   `json:"ipv6,omitempty"` // the host has it
 	// Again: the ports were chosen among others. If one is taken now, choose anew.
 	Again bool `json:"again,omitempty"`
 }
@@ -74,10 +72,9 @@ func (a *Reserve) Do(*plan.Env) error {
 // killed. The rules are there already: a port that somebody has taken since leads
 // to the container all the same.
 func (a Attachments) Hold() error {
-	ipv6 := slices.ContainsFunc(a.Endpoints, func(e Endpoint) bool { return e.Publishes && e.Address6.IsValid() })
 	var errs []error
 	for _, p := range a.Ports {
-		errs = append(errs, (&Reserve{Ports: []Port{p}, IPv6: ipv6}).Do(nil))
+		errs = append(errs, (&Reserve{Ports: []Port{p}, IPv6: a.IPv6}).Do(nil))
 	}
 	return errors.Join(errs...)
 }
@@ -95,17 +92,13 @@ func (a *Unreserve) Shell(s *plan.Script) {}
 // Do knows the sockets by what they are bound to: nobody else in this process
 // can have one that is bound to the same.
 func (a *Unreserve) Do(*plan.Env) error {
-	entries, err := os.ReadDir("/proc/self/fd")
+	sockets, err := relay.Sockets()
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		fd, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		if p, ok := bound(fd); ok && a.has(p) {
-			unix.Close(fd)
+	for _, s := range sockets {
+		if a.has(bound(s)) {
+			unix.Close(s.FD)
 		}
 	}
 	return nil
@@ -120,36 +113,19 @@ func (a *Unreserve) has(p Port) bool {
 	return false
 }
 
-// bound is the port that a socket without a peer is bound to.
-func bound(fd int) (p Port, ok bool) {
-	name, err := unix.Getsockname(fd)
-	if err != nil {
-		return p, false
-	}
-	switch a := name.(type) {
-	case *unix.SockaddrInet4:
-		p.Host, p.HostPort = netip.AddrFrom4(a.Addr), uint16(a.Port)
-	case *unix.SockaddrInet6:
-		p.Host, p.HostPort = netip.AddrFrom16(a.Addr), uint16(a.Port)
-	default:
-		return p, false
-	}
-	if _, err := unix.Getpeername(fd); err == nil {
-		return p, false
-	}
-	if listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || listens != 0 {
-		return p, false
-	}
-	number, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+// bound is the port that a socket holds.
+func bound(s relay.Socket) Port {
+	host, _ := netip.AddrFromSlice([]byte(s.At.IP))
+	p := Port{Host: host, HostPort: s.At.Port}
 	for _, known := range protocols {
-		if err == nil && int(known.number) == number {
+		if int(known.number) == s.Proto {
 			p.Proto = known.name
 		}
 	}
-	return p, p.Proto != "" && p.HostPort != 0
+	return p
 }
 
-// sockets are bound, and nobody listens on them.
+// sockets are bound, and have no peer.
 type sockets []int
 
 func (s *sockets) close() {
@@ -176,8 +152,8 @@ func (s *sockets) bind(p Port, ipv6 bool) (uint16, error) {
 			own = append(own, fd)
 		}
 		if err == nil && p.HostPort == 0 {
-			got, _ := bound(fd)
-			p.HostPort = got.HostPort
+			got, _ := relay.Bound(fd)
+			p.HostPort = got.At.Port
 		}
 		if err != nil {
 			own.close()
@@ -212,8 +188,16 @@ func bindTo(host netip.Addr, p Port) (int, error) {
 		to = &unix.SockaddrInet6{Port: int(p.HostPort), Addr: host.As16()}
 		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
 	}
+	// Connections that package relay has closed don't keep the port; but nobody gets it beside us.
+	past := host.Is6() && kind == unix.SOCK_STREAM
+	if err == nil && past {
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	}
 	if err == nil {
 		err = unix.Bind(fd, to)
+	}
+	if err == nil && past {
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0)
 	}
 	if err != nil {
 		unix.Close(fd)

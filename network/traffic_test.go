@@ -10,13 +10,17 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"vitro/network"
+	"vitro/network/relay"
 )
 
 const peerOrder = "VITRO_TEST_PEER"
@@ -197,8 +201,9 @@ func TestPublishedPorts(t *testing.T) {
 
 	web, neighbour, stranger := process(t), process(t), process(t)
 	wish := []network.Wish{{Network: "web"}}
-	a := join(t, network.Request{StateDir: state, ID: id1, Name: "web", Wishes: wish, Ports: ports(t, "8080:80", "8080:80/udp", "127.0.0.1:8081:80", "192.0.2.1:8082:80", "[2001:db8::1]:8083:80")})
+	a := join(t, network.Request{StateDir: state, ID: id1, Name: "web", Wishes: wish, Ports: ports(t, "8080:80", "8080:80/udp", "127.0.0.1:8081:80", "192.0.2.1:8082:80", "[2001:db8::1]:8083:80", "[::1]:8084:80")})
 	do(t, a, web, -1)
+	carry(t, a)
 	b := join(t, network.Request{StateDir: state, ID: id2, Wishes: wish})
 	do(t, b, neighbour, -1)
 	c := join(t, network.Request{StateDir: state, ID: "stranger", Wishes: []network.Wish{{Network: "red"}}})
@@ -231,7 +236,11 @@ func TestPublishedPorts(t *testing.T) {
 		{"host, own address", "tcp", me, at("192.0.2.1", 8080), "192.0.2.1"},
 		{"host, own address, IPv6", "tcp", me, at("2001:db8::1", 8080), "2001:db8::1"},
 		{"host, bridge's address", "tcp", me, at(gw, 8080), gw},
-		{"host, IPv6's loopback", "tcp", me, at("::1", 8080), ""},
+		{"host, IPv6's loopback", "tcp", me, at("::1", 8080), gw6},
+		{"host, IPv6's loopback, UDP", "udp", me, at("::1", 8080), gw6},
+		{"host, a port of IPv6's loopback", "tcp", me, at("::1", 8084), gw6},
+		{"host, a port of IPv4's loopback, by IPv6", "tcp", me, at("::1", 8081), ""},
+		{"outside, a port of IPv6's loopback", "tcp", other, at("2001:db8::1", 8084), ""},
 		{"host, directly", "tcp", me, at(own, 80), gw},
 		{"neighbour by the host", "tcp", neighbour, at("192.0.2.1", 8080), gw},
 		{"neighbour by the host, UDP", "udp", neighbour, at("192.0.2.1", 8080), gw},
@@ -262,6 +271,87 @@ func TestPublishedPorts(t *testing.T) {
 		undo(t, x, -1)
 		undo(t, x, -1)
 	}
+	if after := machine(t, state); after != before {
+		t.Errorf("left behind:\n%s\nbefore:\n%s", after, before)
+	}
+}
+
+// carry does what the process beside the container does: it carries ports that the kernel can't translate.
+func carry(t *testing.T, a network.Attachment) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), relay.File)
+	if err := os.WriteFile(file, []byte(relay.Text(a.Relays())), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := relay.New(file, nil)
+	if err != nil || s == nil {
+		t.Fatalf("carry ports: %v, %v", s, err)
+	}
+	go func() {
+		for {
+			if _, err := s.Work(); err != nil {
+				t.Error(err)
+			}
+			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(s.Fd()), Events: unix.POLLIN}}, -1)
+		}
+	}()
+}
+
+// A container that has IPv4 only is to be had by IPv6 all the same: from ::1, from the host, from outside, and
+// from a container that has IPv6.
+func TestPublishedByIPv6(t *testing.T) {
+	if !fresh(t) {
+		return
+	}
+	if !hasIPv6() {
+		t.Skip("needs IPv6 in the kernel")
+	}
+	state := t.TempDir()
+	other := world(t)
+	sh(t, fmt.Sprintf("ip addr add 2001:db8::1/64 dev uplink nodad; nsenter -t %d -n ip addr add 2001:db8::2/64 dev eth0 nodad", other))
+	six := create(t, state, network.Definition{Name: "six", IPv6: true})
+	before := machine(t, state)
+	web, stranger := process(t), process(t)
+	a := join(t, network.Request{StateDir: state, ID: id1, Name: "web", Wishes: wishes(network.Default),
+		Ports: ports(t, "8080:80", "8080:80/udp", "[::1]:8081:80", "[2001:db8::1]:8082:80", "[::]:8083:80", "127.0.0.1:8084:80")})
+	do(t, a, web, -1)
+	carry(t, a)
+	b := join(t, network.Request{StateDir: state, ID: id2, Wishes: wishes("six")})
+	do(t, b, stranger, -1)
+	server(t, web, "80")
+	gw, me := a.Gateway().String(), os.Getpid()
+	for _, c := range []struct {
+		from     int
+		proto    string
+		to, want string // want: whom the server sees
+	}{
+		{me, "tcp", "127.0.0.1:8080", gw},
+		{me, "tcp", "[::1]:8080", gw},
+		{me, "udp", "[::1]:8080", gw},
+		{me, "tcp", "[2001:db8::1]:8080", gw},
+		{me, "udp", "[2001:db8::1]:8080", gw},
+		{other, "tcp", "[2001:db8::1]:8080", gw},
+		{other, "udp", "[2001:db8::1]:8080", gw},
+		{stranger, "tcp", "[" + six.Gateway6.String() + "]:8080", gw},
+		{me, "tcp", "[::1]:8081", gw},
+		{me, "tcp", "127.0.0.1:8081", ""},
+		{other, "tcp", "[2001:db8::1]:8081", ""},
+		{other, "tcp", "[2001:db8::1]:8082", gw},
+		{me, "tcp", "[::1]:8082", ""},
+		{other, "tcp", "[2001:db8::1]:8083", gw},
+		{other, "tcp", "192.0.2.1:8083", ""},
+		{me, "tcp", "[::1]:8084", ""},
+	} {
+		if got := eventually(c.from, c.proto, c.to, c.want); got != c.want {
+			t.Errorf("%s %s is %q to the server, want %q", c.proto, c.to, got, c.want)
+		}
+	}
+	const size = "100000000"
+	if got := ask(other, "tcp", "[2001:db8::1]:8080", size); got != size {
+		t.Errorf("100 MB from outside: %s bytes have come", got)
+	}
+	undo(t, a, -1)
+	undo(t, b, -1)
 	if after := machine(t, state); after != before {
 		t.Errorf("left behind:\n%s\nbefore:\n%s", after, before)
 	}

@@ -3,12 +3,17 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -66,7 +71,7 @@ func TestNginx(t *testing.T) {
 	needBridge(t, "nginx", "curl")
 	id := detached(t, "-p", "8080:80", "--tmpfs", "/var/log/nginx", "--tmpfs", "/var/lib/nginx", "--rootfs", "/:O",
 		"sh", "-c", "echo hello from nginx >/var/www/html/index.html; exec nginx -g 'daemon off;'")
-	for _, host := range []string{"127.0.0.1", "localhost"} {
+	for _, host := range []string{"127.0.0.1", "localhost", "[::1]"} {
 		if got := fetch(t, "http://"+host+":8080/"); got != "hello from nginx\n" {
 			t.Errorf("%s: %q", host, got)
 		}
@@ -75,10 +80,10 @@ func TestNginx(t *testing.T) {
 	if got := fetch(t, "http://127.0.0.1:8080/"); got != "hello from nginx\n" {
 		t.Errorf("after a restart: %q", got)
 	}
-	if out := must(t, "vitro", "port", id); out != "80/tcp -> 0.0.0.0:8080" {
+	if out := must(t, "vitro", "port", id); out != "80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080" {
 		t.Errorf("vitro port: %q", out)
 	}
-	if out := must(t, "vitro", "ps", "--filter", "id="+id, "--format", "{{.Ports}}"); out != "0.0.0.0:8080->80/tcp" {
+	if out := must(t, "vitro", "ps", "--filter", "id="+id, "--format", "{{.Ports}}"); out != "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp" {
 		t.Errorf("vitro ps: %q", out)
 	}
 	out, err := exec.Command("vitro", "run", "--rm", "-p", "8080:80", "busybox", "true").CombinedOutput()
@@ -148,6 +153,63 @@ func TestConnect(t *testing.T) {
 	}
 	must(t, "vitro", "network", "connect", "one", id)
 	check("connect again", "map[eth0:10.77.2.8/24 eth1:10.77.1.2/24]")
+}
+
+// A connection by ::1 lasts from the container's first moment on: while the process beside the container changes its
+// program, and for as long as that lives. The one that comes after it carries the port as well.
+func TestPortOfIPv6(t *testing.T) {
+	t.Parallel()
+	needBridge(t)
+	id := detached(t, "-p", "8090:80", "-p", "8090:80/udp", "busybox", "nc", "-ll", "-p", "80", "-e", "cat")
+	dial := func() net.Conn {
+		return eventually(t, "a connection to [::1]:8090", func() (net.Conn, bool) {
+			c, err := net.Dial("tcp", "[::1]:8090")
+			if err != nil {
+				return nil, false
+			}
+			_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+			if _, err = c.Write([]byte("hello")); err == nil {
+				_, err = io.ReadFull(c, make([]byte, 5))
+			}
+			if err != nil {
+				c.Close()
+			}
+			return c, err == nil
+		})
+	}
+	echo := func(c net.Conn, what string) {
+		t.Helper()
+		want, got := bytes.Repeat([]byte("0123456789"), 100_000), make([]byte, 1_000_000)
+		go func() { _, _ = c.Write(want) }()
+		if n, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: %d bytes of %d have come back, %v", what, n, len(want), err)
+		}
+	}
+	c := dial()
+	defer c.Close()
+	for range 20 {
+		echo(c, "while the program changes")
+	}
+	monitor, err := strconv.Atoi(file(id, "monitor"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the smaller program", func() (bool, bool) {
+		exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", monitor))
+		return true, strings.HasSuffix(exe, "vitro-oci")
+	})
+	echo(c, "in the smaller program")
+	if err := syscall.Kill(monitor, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	must(t, "vitro", "system", "check")
+	again := dial()
+	defer again.Close()
+	echo(again, "after another process has taken over")
+	must(t, "vitro", "restart", "-t", "0", id)
+	third := dial()
+	defer third.Close()
+	echo(third, "after a restart, with connections of before that are not forgotten yet")
 }
 
 // Fifty start at once; no two get the same address, and nothing is left.
