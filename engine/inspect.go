@@ -220,6 +220,7 @@ type InspectedEndpoint struct {
 	Aliases             []string
 	MacAddress          string
 	NetworkID           string
+	EndpointID          string
 	Gateway             string
 	IPAddress           string
 	IPPrefixLen         int
@@ -427,11 +428,12 @@ func (h *InspectedHostConfig) limits(f *Flags, r *specs.LinuxResources) {
 func (i *Info) inspectNetwork() InspectedNetwork {
 	n := InspectedNetwork{Ports: map[string][]InspectedBinding{}, Networks: map[string]InspectedEndpoint{}}
 	for _, e := range i.Networks.Endpoints {
-		v := InspectedEndpoint{Aliases: e.Aliases, MacAddress: e.MAC}
+		v := InspectedEndpoint{Aliases: e.Aliases, MacAddress: e.MAC, NetworkID: e.NetworkID}
 		if e.DNS {
 			v.DNSNames = slices.Concat([]string{i.Name, i.ID[:12]}, e.Aliases)
 		}
 		if i.State != nil { // a container that doesn't run has no addresses
+			v.EndpointID = e.ID(i.ID)
 			v.Gateway, v.IPAddress, v.IPPrefixLen = addressParts(e.Gateway, e.Address)
 			v.IPv6Gateway, v.GlobalIPv6Address, v.GlobalIPv6PrefixLen = addressParts(e.Gateway6, e.Address6)
 		}

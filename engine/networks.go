@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -55,65 +54,25 @@ func (e *Engine) Networks() ([]network.Network, error) {
 	if err != nil {
 		return nil, err
 	}
+	others := modes[:]
 	if !slices.ContainsFunc(list, network.Network.IsDefault) {
-		list = append(list, network.Network{Name: network.Default, Driver: network.DriverBridge})
+		others = append(slices.Clone(others), network.Network{Name: network.Default, Driver: network.DriverBridge})
 	}
-	list = append(list, modes[:]...)
+	for _, n := range others {
+		n.Dir = filepath.Join(e.Dir, "network", n.Name) // for its ID
+		list = append(list, n)
+	}
 	slices.SortFunc(list, func(a, b network.Network) int { return cmp.Compare(a.Name, b.Name) })
 	return list, nil
 }
 
-// A NetworkView is what `vitro network inspect` shows.
-type NetworkView struct {
-	network.Network
-	Up         bool             `json:"up"` // its links and rules are there
-	Containers []MemberView     `json:"containers"`
-	Filters    []network.Filter `json:"filters,omitempty"` // of others, that drop what they don't know
-	Notes      []string         `json:"notes,omitempty"`   // what that means, and what to do
-}
-
-// A MemberView is a container on a network.
-type MemberView struct {
-	ID        string            `json:"id"`
-	Name      string            `json:"name,omitempty"`
-	Addresses []netip.Addr      `json:"addresses"`
-	Endpoint  *network.Endpoint `json:"endpoint,omitempty"`
-	Ports     []network.Port    `json:"ports,omitempty"`
-}
-
-// InspectNetwork looks at a network, its containers, and who else decides about its packets.
-func (e *Engine) InspectNetwork(name string) (NetworkView, error) {
-	v := NetworkView{Containers: []MemberView{}}
-	if name == "default" {
-		name = network.Default
+// networkName is the name of a network that is named by it, by its ID, or as Docker does.
+func (e *Engine) networkName(name string) (string, error) {
+	if name == network.Default || name == "default" {
+		return network.Default, nil // it may be there or not
 	}
-	var err error
-	v.Network, err = network.Lookup(e.Dir, name)
-	if err != nil {
-		return v, e.missingDefault(name, err)
-	}
-	members, err := v.Members()
-	if err != nil {
-		return v, err
-	}
-	v.Up = len(members) > 0
-	for _, m := range members {
-		view := MemberView{ID: m.ID, Addresses: m.Addresses}
-		if at, err := network.ReadAttachments(filepath.Join(e.Containers.Root, m.ID)); err == nil {
-			view.Name, view.Endpoint = at.Name, at.Endpoint(v.Name)
-			if view.Endpoint != nil && view.Endpoint.Publishes {
-				view.Ports = at.Ports
-			}
-		}
-		v.Containers = append(v.Containers, view)
-	}
-	if v.Filters, err = network.ReadFilters(v.Network); err != nil {
-		return v, err
-	}
-	for _, f := range v.Filters {
-		v.Notes = append(v.Notes, f.Warning(v.Network))
-	}
-	return v, nil
+	n, err := network.Lookup(e.Dir, name)
+	return n.Name, err
 }
 
 // missingDefault says of the default network that it comes with its first container.
@@ -227,6 +186,9 @@ func (e *Engine) ConnectNetwork(container string, w network.Wish) error {
 		return err
 	}
 	defer a.unlock()
+	if w.Network, err = e.networkName(w.Network); err != nil {
+		return err
+	}
 	what := fmt.Sprintf("connect container %q to network %q", container, w.Network)
 	if a.Endpoint(w.Network) != nil {
 		return fmt.Errorf("%s: it is on it already", what)
@@ -236,7 +198,7 @@ func (e *Engine) ConnectNetwork(container string, w network.Wish) error {
 		if err != nil {
 			return err
 		}
-		err = a.extend(at)
+		err = a.extend(slices.Concat(at.Before, at.After), at.Attachments)
 		if errors.Is(err, network.ErrTaken) && try < attempts {
 			continue
 		}
@@ -247,8 +209,8 @@ func (e *Engine) ConnectNetwork(container string, w network.Wish) error {
 	}
 }
 
-// extend does what joins the container to a network, and writes it down.
-func (a *attached) extend(at network.Attachment) error {
+// extend does what joins the container to a network, or its ports, and writes down what it is then.
+func (a *attached) extend(steps []plan.Step, now network.Attachments) error {
 	pidfd, err := unix.PidfdOpen(a.pid, 0)
 	if err != nil {
 		return err
@@ -259,7 +221,7 @@ func (a *attached) extend(at network.Attachment) error {
 		return err
 	}
 	defer undo.Close()
-	p := &plan.Plan{Steps: slices.Concat(at.Before, at.After)}
+	p := &plan.Plan{Steps: steps}
 	if err := run.Extend(p, a.pid, undo); err != nil {
 		return err
 	}
@@ -267,25 +229,26 @@ func (a *attached) extend(at network.Attachment) error {
 		// What takes the container down may have read the list before.
 		return errors.Join(errors.New("the container has ended"), run.TakeBack(p))
 	}
-	return at.Save(a.folder)
+	return now.Save(a.folder)
 }
 
-// DisconnectNetwork takes a running container off a network.
+// DisconnectNetwork takes a running container off a network. Its published ports go on to another one of its
+// networks, if there is one that can have them; else they wait for one that it is connected to.
 func (e *Engine) DisconnectNetwork(container, name string) error {
 	a, err := e.attached(container)
 	if err != nil {
 		return err
 	}
 	defer a.unlock()
-	if name == "default" {
-		name = network.Default
+	if name, err = e.networkName(name); err != nil {
+		return fmt.Errorf("disconnect container %q: %w", container, err)
 	}
-	rest, steps, err := a.Attachments.Without(e.Dir, name)
+	rest, ports, steps, err := a.Attachments.Without(e.Dir, name)
+	if err == nil {
+		err = a.extend(ports, rest)
+	}
 	if err != nil {
 		return fmt.Errorf("disconnect container %q from network %q: %w", container, name, err)
-	}
-	if err := rest.Save(a.folder); err != nil {
-		return err
 	}
 	for _, s := range steps {
 		if err := s.Do(&plan.Env{Pid: a.pid}); err != nil {

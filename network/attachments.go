@@ -34,6 +34,7 @@ type Attachments struct {
 // An Endpoint is a container's place in one network.
 type Endpoint struct {
 	Network   string       `json:"network"`
+	NetworkID string       `json:"network_id,omitempty"`
 	Driver    string       `json:"driver"`
 	Interface string       `json:"interface,omitempty"` // its name in the container
 	Link      string       `json:"link,omitempty"`      // the host's end of the cable
@@ -46,6 +47,9 @@ type Endpoint struct {
 	DNS       bool         `json:"dns,omitempty"`       // its members find each other by name
 	Publishes bool         `json:"publishes,omitempty"` // ports lead here
 }
+
+// ID is a number for this place of a container's, as other engines have one.
+func (e Endpoint) ID(container string) string { return digest(e.NetworkID, container) }
 
 // Upstream is whom a container's resolver asks what it doesn't know itself:
 // what its resolv.conf would be without one.

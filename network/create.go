@@ -147,49 +147,79 @@ func (a Attachments) Further(r Request) (Attachment, error) {
 	all := a
 	all.Endpoints = append(slices.Clone(a.Endpoints), at.Endpoints...)
 	at.Attachments = all
-	return at, nil
+	ports, err := at.movePorts(r.StateDir)
+	at.After = append(at.After, ports...)
+	return at, err
 }
 
-// Without is what is left of a container's networks without one of them, and
-// the actions that take the container off it.
-func (a Attachments) Without(stateDir, name string) (Attachments, []plan.Host, error) {
+// movePorts has the container's ports lead to the first network that can have them, if there is none that does. The steps do it.
+func (a Attachments) movePorts(stateDir string) ([]plan.Step, error) {
+	if len(a.Ports) == 0 || a.publisher() != nil {
+		return nil, nil
+	}
+	for i := range a.Endpoints {
+		e := &a.Endpoints[i]
+		n, err := Lookup(stateDir, e.Network)
+		if err != nil {
+			return nil, err
+		}
+		if !n.publishes() {
+			continue
+		}
+		e.Publishes = true
+		return []plan.Step{{Action: &Publish{Network: n.bare(), Link: e.Link, Publication: a.publication(*e)},
+			Why: "who asks the host on these ports is sent on to the container by this network now"}}, nil
+	}
+	return nil, nil
+}
+
+// publication are the container's ports at one of its places.
+func (a Attachments) publication(e Endpoint) Publication {
+	p := Publication{ID: a.ID, Name: a.Name, Address: e.Address.Addr(), Ports: a.Ports}
+	if e.Address6.IsValid() {
+		p.Address6 = e.Address6.Addr()
+	}
+	return p
+}
+
+// Without is what is left of a container's networks without one of them, the steps that have its ports
+// lead to another one of them, and the actions that take the container off it then.
+func (a Attachments) Without(stateDir, name string) (rest Attachments, ports []plan.Step, actions []plan.Host, err error) {
 	e := a.Endpoint(name)
 	if e == nil {
-		return a, nil, errors.New("it is not on it")
+		return a, nil, nil, errors.New("it is not on it")
 	}
 	n, err := Lookup(stateDir, name)
 	if err != nil {
-		return a, nil, err
+		return a, nil, nil, err
 	}
 	gone := *e
 	n = n.bare()
-	rest := a
+	rest = a
 	rest.Endpoints = slices.DeleteFunc(slices.Clone(a.Endpoints), func(e Endpoint) bool { return e.Network == name })
 	if !gone.Address.IsValid() {
-		return rest, nil, nil
+		return rest, nil, nil, nil
 	}
-	steps := []plan.Host{&Retract{Network: n, ID: a.ID}}
+	actions = []plan.Host{&Retract{Network: n, ID: a.ID}}
 	release := &Release{Network: n, Addresses: []netip.Addr{gone.Address.Addr()}, ID: a.ID, Link: gone.Link}
 	if gone.Address6.IsValid() {
 		release.Addresses = append(release.Addresses, gone.Address6.Addr())
 	}
 	if gone.Publishes {
-		pub := Publication{ID: a.ID, Name: a.Name, Address: gone.Address.Addr(), Ports: a.Ports}
-		if gone.Address6.IsValid() {
-			pub.Address6 = gone.Address6.Addr()
+		actions = append(actions, &Unpublish{Network: n, Publication: a.publication(gone)})
+		if ports, err = rest.movePorts(stateDir); err != nil {
+			return a, nil, nil, err
 		}
-		steps = append(steps, &Unpublish{Network: n, Publication: pub})
-		rest.Ports = nil
 	}
 	if gone.Driver != DriverBridge {
-		steps = append(steps, &Unplug{Link: gone.Interface})
+		actions = append(actions, &Unplug{Link: gone.Interface})
 	}
-	steps = append(steps, release)
+	actions = append(actions, release)
 	way, err := rest.anotherWay(stateDir, gone)
 	if way != nil {
-		steps = append(steps, way)
+		actions = append(actions, way)
 	}
-	return rest, steps, err
+	return rest, ports, actions, err
 }
 
 // anotherWay finds a way out when the one that a container had has gone; nil if

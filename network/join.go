@@ -130,8 +130,11 @@ func (f *Facts) place(r Request, w Wish) (p Place, err error) {
 // publisher is the network that ports lead to: the first that the world can
 // reach; -1 if there is none.
 func publisher(places []Place) int {
-	return slices.IndexFunc(places, func(p Place) bool { return p.Network.Driver == DriverBridge && !p.Network.Internal })
+	return slices.IndexFunc(places, func(p Place) bool { return p.Network.publishes() })
 }
+
+// publishes reports whether ports of the host can lead to the network's containers.
+func (n Network) publishes() bool { return n.Driver == DriverBridge && !n.Internal }
 
 // Plan decides how the container is joined to its networks. It is pure.
 func (f Facts) Plan(r Request) (Attachment, error) {
@@ -207,7 +210,7 @@ func (f Facts) endpoints(r Request, a *Attachment) error {
 
 func endpoint(r Request, i int, p Place) (Endpoint, error) {
 	n, w := p.Network, r.Wishes[i]
-	e := Endpoint{Network: n.Name, Driver: n.Driver, Aliases: w.Aliases, DNS: n.DNS(), Interface: w.Interface}
+	e := Endpoint{Network: n.Name, NetworkID: n.ID(), Driver: n.Driver, Aliases: w.Aliases, DNS: n.DNS(), Interface: w.Interface}
 	if n.Driver == DriverNone {
 		return e, nil
 	}
@@ -334,13 +337,9 @@ func (f Facts) publish(r Request, a *Attachment) error {
 		}
 	}
 	chosen := slices.ContainsFunc(r.Ports, func(w PortWish) bool { return !w.fixed() })
-	pub := Publication{ID: r.ID, Name: r.Name, Address: e.Address.Addr(), Ports: f.Ports}
-	if e.Address6.IsValid() {
-		pub.Address6 = e.Address6.Addr()
-	}
 	a.Before = append(a.Before, plan.Step{Action: &Reserve{Dir: f.Dir, Ports: f.Ports, IPv6: f.IPv6, Again: chosen},
 		Why: "nobody else on the host gets these ports"})
-	a.After = append(a.After, plan.Step{Action: &Publish{Network: f.Networks[i].Network.bare(), Link: e.Link, Publication: pub},
+	a.After = append(a.After, plan.Step{Action: &Publish{Network: f.Networks[i].Network.bare(), Link: e.Link, Publication: a.publication(e)},
 		Why: "who asks the host on these ports is sent on to the container"})
 	return nil
 }

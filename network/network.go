@@ -66,9 +66,11 @@ func (n Network) IsDefault() bool { return n.Name == Default }
 // default network don't, as with Docker, but for --link.
 func (n Network) DNS() bool { return !n.IsDefault() && !n.DisableDNS && n.Driver != DriverNone }
 
-// ID is a number as other engines give networks one: always the same for this one.
-func (n Network) ID() string {
-	sum := sha256.Sum256([]byte(n.Dir + " " + n.Name + " " + n.Created.Format(time.RFC3339Nano)))
+// ID is a number as other engines give networks one: 64 hexadecimal digits, always the same for this one.
+func (n Network) ID() string { return digest(n.Dir, n.Name, n.Created.Format(time.RFC3339Nano)) }
+
+func digest(words ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(words, " ")))
 	return hex.EncodeToString(sum[:])
 }
 
@@ -146,7 +148,8 @@ func List(stateDir string) ([]Network, error) {
 	return list, nil
 }
 
-// Lookup reads a network by its name. The error is an [UnknownError] if there is none.
+// Lookup reads a network by its name, its ID, or the beginning of the ID if no other's begins so.
+// The error is an [UnknownError] if there is none.
 func Lookup(stateDir, name string) (Network, error) {
 	all := filepath.Join(stateDir, "network")
 	if checkName(name) == nil {
@@ -160,10 +163,21 @@ func Lookup(stateDir, name string) (Network, error) {
 	}
 	unknown := &UnknownError{Name: name}
 	list, err := List(stateDir)
+	var found []Network
 	for _, n := range list {
-		unknown.Have = append(unknown.Have, n.Name)
+		if unknown.Have = append(unknown.Have, n.Name); name != "" && strings.HasPrefix(n.ID(), name) {
+			found = append(found, n)
+		}
 	}
-	return Network{}, errors.Join(err, unknown)
+	switch {
+	case err != nil:
+		return Network{}, errors.Join(err, unknown)
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		return Network{}, fmt.Errorf("find network %q: the IDs of %s and %s begin so: give more digits, or the name", name, found[0].Name, found[1].Name)
+	}
+	return Network{}, unknown
 }
 
 // checkName refuses what is no safe folder name.

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +13,7 @@ import (
 
 	"vitro/engine"
 	"vitro/filter"
+	"vitro/format"
 	"vitro/listing"
 	"vitro/network"
 )
@@ -123,33 +123,32 @@ func networkLsCommand(a *app) *cobra.Command {
 }
 
 func networkInspectCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "inspect NAME...",
-		Short: "show networks, their containers, and who else decides about their packets",
-		Args:  cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			e, err := a.engine()
-			if err != nil {
-				return err
-			}
-			views := []engine.NetworkView{}
-			var errs []error
-			for _, name := range args {
-				v, err := e.InspectNetwork(name)
-				if err != nil {
-					errs = append(errs, err)
-					continue
-				}
-				views = append(views, v)
-			}
-			data, err := json.MarshalIndent(views, "", "  ")
-			if err != nil {
-				return err
-			}
-			fmt.Printf("%s\n", data)
-			return errors.Join(errs...)
-		},
+	var text string
+	c := &cobra.Command{
+		Use:     "inspect NAME...",
+		Short:   "show networks, their containers, and who else decides about their packets",
+		Example: "  vitro network inspect -f '{{range .IPAM.Config}}{{.Subnet}} {{end}}' web",
+		Args:    cobra.MinimumNArgs(1),
 	}
+	c.Flags().StringVarP(&text, "format", "f", "", "json, or a Go template")
+	c.RunE = func(_ *cobra.Command, args []string) error {
+		e, err := a.engine()
+		if err != nil {
+			return err
+		}
+		views := []*engine.NetworkView{}
+		var errs []error
+		for _, name := range args {
+			v, err := e.InspectNetwork(name)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			views = append(views, v)
+		}
+		return errors.Join(append(errs, format.Inspect(os.Stdout, text, views))...)
+	}
+	return c
 }
 
 // forEach does something with each of the names, and prints those for which it went well.

@@ -94,7 +94,7 @@ func listContainer(i *engine.Info) *listing.Container {
 		c.State.ExitCode, c.State.Started, c.State.Finished = i.Exit.Code, i.Exit.Started, i.Exit.Finished
 	}
 	for _, e := range i.Networks.Endpoints {
-		c.Networks = append(c.Networks, listing.Network{Name: e.Network})
+		c.Networks = append(c.Networks, listing.Network{Name: e.Network, ID: e.NetworkID})
 	}
 	if i.State != nil {
 		c.State.Started = i.State.Created

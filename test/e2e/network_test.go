@@ -212,6 +212,102 @@ func TestPortOfIPv6(t *testing.T) {
 	echo(third, "after a restart, with connections of before that are not forgotten yet")
 }
 
+// Published ports go with the container from one of its networks to the next, as with Docker, and wait where it has none that could have them.
+func TestPortsMove(t *testing.T) {
+	t.Parallel()
+	needBridge(t, "curl", "nft")
+	for _, n := range [][]string{{"move1", "--subnet", "10.77.11.0/24"}, {"move2", "--subnet", "10.77.12.0/24", "--internal"}, {"move3", "--subnet", "10.77.13.0/24", "--ipv6"}} {
+		newNetwork(t, n[0], n[1:]...)
+	}
+	id := detached(t, "--network", "move1", "--network", "move2", "-p", "8091:80", "busybox", "sh", "-c", "mkdir /w; echo here >/w/index.html; exec httpd -f -h /w")
+	answers := func(what string) {
+		t.Helper()
+		for _, host := range []string{"127.0.0.1", "[::1]"} {
+			if got := fetch(t, "http://"+host+":8091/"); got != "here\n" {
+				t.Errorf("%s: %s: %q", what, host, got)
+			}
+		}
+		if out := must(t, "vitro", "port", id); out != "80/tcp -> 0.0.0.0:8091\n80/tcp -> [::]:8091" {
+			t.Errorf("%s: vitro port: %q", what, out)
+		}
+	}
+	silent := func(what string) {
+		t.Helper()
+		for _, host := range []string{"127.0.0.1", "[::1]"} {
+			if out, err := exec.Command("curl", "-sS", "-m", "5", "http://"+host+":8091/").CombinedOutput(); err == nil {
+				t.Errorf("%s: %s answers: %s", what, host, out)
+			}
+		}
+		if out := must(t, "vitro", "port", id); out != "" {
+			t.Errorf("%s: vitro port: %q", what, out)
+		}
+		if l, err := net.Listen("tcp4", ":8091"); err == nil {
+			l.Close()
+			t.Errorf("%s: somebody else gets the port", what)
+		}
+	}
+	answers("run")
+	must(t, "vitro", "network", "connect", "move3", id)
+	answers("a further network")
+	must(t, "vitro", "network", "disconnect", "move1", id)
+	answers("the first has gone")
+	must(t, "vitro", "network", "disconnect", "move3", id)
+	silent("only an internal one is left")
+	must(t, "vitro", "network", "connect", "move1", id)
+	answers("another comes")
+	must(t, "vitro", "network", "disconnect", "move1", id)
+	must(t, "vitro", "network", "disconnect", "move2", id)
+	silent("none is left")
+	must(t, "vitro", "network", "connect", "move3", id)
+	answers("one comes")
+	must(t, "vitro", "stop", "-t", "0", id)
+	if l, err := net.Listen("tcp", ":8091"); err != nil {
+		t.Errorf("the port isn't given back: %v", err)
+	} else {
+		l.Close()
+	}
+	if out := must(t, "nft", "list", "ruleset"); strings.Contains(out, "8091") {
+		t.Errorf("rules are left: %s", out)
+	}
+}
+
+// A network has an ID that stays, and goes by the beginning of it, as with Docker.
+func TestNetworkIDs(t *testing.T) {
+	t.Parallel()
+	needBridge(t)
+	newNetwork(t, "ids", "--subnet", "10.77.21.0/24", "--label", "a=b", "--ipv6")
+	id := must(t, "vitro", "network", "inspect", "-f", "{{.Id}}", "ids")
+	if len(id) != 64 {
+		t.Fatalf("ID %q", id)
+	}
+	c := detached(t, "--network", id[:12], "--name", "ids1", "busybox", "sleep", "1000")
+	endpoint := must(t, "vitro", "inspect", "-f", "{{.NetworkSettings.Networks.ids.EndpointID}}", c)
+	for _, q := range []struct {
+		want string
+		args []string
+	}{
+		{id, []string{"inspect", "-f", "{{.NetworkSettings.Networks.ids.NetworkID}}", c}},
+		{id, []string{"network", "ls", "--no-trunc", "--filter", "name=ids", "--format", "{{.ID}}"}},
+		{id[:12], []string{"network", "ls", "-q", "--filter", "name=ids"}},
+		{"ids 10.77.21.0/24", []string{"network", "inspect", "-f", "{{.Name}} {{(index .IPAM.Config 0).Subnet}}", id[:5]}},
+		{"ids1 " + endpoint + " 10.77.21.2/24 b", []string{"network", "inspect", "-f", "{{range .Containers}}{{.Name}} {{.EndpointID}} {{.IPv4Address}}{{end}} {{.Labels.a}}", id}},
+		{c[:12], []string{"ps", "-q", "--filter", "network=" + id[:10]}},
+		{"", []string{"network", "disconnect", id[:12], "ids1"}},
+		{"", []string{"network", "connect", id[:12], "ids1"}},
+	} {
+		if got := must(t, "vitro", q.args...); got != q.want {
+			t.Errorf("vitro %q: %q, want %q", q.args, got, q.want)
+		}
+	}
+	out, err := exec.Command("vitro", "network", "rm", id[:12]).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "1 containers are on it") {
+		t.Errorf("remove by ID while in use: %v: %s", err, out)
+	}
+	if len(endpoint) != 64 || endpoint == id {
+		t.Errorf("the ID of the endpoint is %q", endpoint)
+	}
+}
+
 // Fifty start at once; no two get the same address, and nothing is left.
 func TestFiftyAtOnce(t *testing.T) {
 	t.Parallel()
