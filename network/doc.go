@@ -29,6 +29,7 @@
 //	network/                               locked by who turns forwarding on or off
 //	network/forward -> 0 18dd5c4e-…        ip_forward was 0, and was changed, in this boot
 //	network/forward6                       the same for IPv6
+//	network/forward.before                 what else was on that goes off with it
 //	network/web/                           locked by its first container and its last
 //	network/web/network.json               the definition
 //	network/web/leases/10.129.0.2 -> 0e9…  there while the network is up

@@ -5,6 +5,7 @@ package network_test
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -218,6 +219,78 @@ func TestForwardingStaysForOthers(t *testing.T) {
 			t.Errorf("%s: ip_forward is %s, want %s", c.name, got, c.want)
 		}
 	}
+}
+
+// All kernel parameters of the namespace are what they were before, once the last network is down: those that
+// forwarding changes besides are links' own forwarding, accept_ra and accept_redirects.
+func TestKernelParametersAsBefore(t *testing.T) {
+	if !fresh(t) {
+		return
+	}
+	if !hasIPv6() {
+		t.Skip("needs IPv6 in the kernel")
+	}
+	state := t.TempDir()
+	world(t)
+	sh(t, `
+ip link add strict type veth peer name router
+for v in 4 6; do echo 1 >/proc/sys/net/ipv$v/conf/router/forwarding; done
+echo 0 >/proc/sys/net/ipv4/conf/all/accept_redirects
+echo 0 >/proc/sys/net/ipv6/conf/strict/accept_ra; echo 1 >/proc/sys/net/ipv6/conf/router/accept_ra; echo 2 >/proc/sys/net/ipv6/conf/uplink/accept_ra`)
+	create(t, state, network.Definition{Name: "six", IPv6: true})
+	parameters := func() string {
+		var all strings.Builder
+		err := filepath.WalkDir("/proc/sys/net", func(path string, e fs.DirEntry, err error) error {
+			if err != nil || e.IsDir() || strings.HasSuffix(path, "/nf_conntrack_count") {
+				return err
+			}
+			if text, err := os.ReadFile(path); err == nil { // some can only be written
+				fmt.Fprintf(&all, "%s: %s\n", path, strings.ReplaceAll(strings.TrimSpace(string(text)), "\n", " "))
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all.String()
+	}
+	before := parameters()
+	for _, c := range []struct{ meanwhile, look, want, back string }{
+		{":", ":", "", ":"},
+		{"echo 0 >/proc/sys/net/ipv6/conf/lo/accept_ra", "cat /proc/sys/net/ipv6/conf/lo/accept_ra", "0\n", "echo 1 >/proc/sys/net/ipv6/conf/lo/accept_ra"},
+		{"ip link add other type bridge", "cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/router/accept_ra", "1\n2\n", ""}, // another engine may rely on it
+	} {
+		a := join(t, network.Request{StateDir: state, ID: id1, Wishes: wishes("six", network.Default), Ports: ports(t, "8080:80")})
+		do(t, a, process(t), -1)
+		if out := sh(t, "cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/router/accept_ra"); out != "1\n2\n" {
+			t.Errorf("with a container, ip_forward and accept_ra are %q", out)
+		}
+		sh(t, c.meanwhile)
+		undo(t, a, -1)
+		if out := sh(t, c.look); out != c.want {
+			t.Errorf("%s: then %s prints %q, want %q", c.meanwhile, c.look, out, c.want)
+		}
+		if c.back == "" {
+			return
+		}
+		sh(t, c.back)
+		if after := parameters(); after != before {
+			t.Errorf("%s: parameters differ:\n%s", c.meanwhile, difference(before, after))
+		}
+	}
+}
+
+// difference are the lines that only one of two texts has.
+func difference(a, b string) string {
+	var lines []string
+	for _, p := range [...]struct{ sign, in, not string }{{"- ", a, b}, {"+ ", b, a}} {
+		for line := range strings.Lines(p.in) {
+			if !strings.Contains(p.not, line) {
+				lines = append(lines, p.sign+line)
+			}
+		}
+	}
+	return strings.Join(lines, "")
 }
 
 // The machine has bridges, routes and rules of others, and name servers.

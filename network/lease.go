@@ -215,10 +215,16 @@ if rmdir %[3]s 2>/dev/null; then
 fi
 ) 9<%[8]s`
 
-// forwardScript puts one family's forwarding back.
+// forwardScript puts one family's forwarding back, and what it has changed.
 const forwardScript = `[ -n "$(find %[1]s -name leases)" ] || [ ! -L %[2]s ] || {
-  [ "$(readlink %[2]s)" != "0 $(cat %[3]s)" ] || [ -n "$(ip link show type bridge)" ] || echo 0 >%[4]s
-  rm %[2]s
+  [ "$(readlink %[2]s)" != "0 $(cat %[3]s)" ] || [ -n "$(ip link show type bridge)" ] || {
+    echo 0 >%[4]s
+    while IFS=: read -r f v; do
+      case $f in */accept_ra) [ "$(cat "$f" 2>/dev/null)" = 2 ] || continue ;; esac
+      [ ! -e "$f" ] || echo "$v" >"$f"
+    done <%[5]s
+  }
+  rm %[2]s %[5]s
 }`
 
 func (a *Release) Shell(s *plan.Script) {
@@ -240,7 +246,7 @@ func (a *Release) Shell(s *plan.Script) {
 	}
 	s.Run(releaseScript, plan.Quote(leases...), q(a.ID), q(n.leases()), down, q(n.names()), q(n.ports()), record, q(n.Dir))
 	for _, f := range forwardings {
-		s.Run(forwardScript, q(n.all()), q(n.forward(f.record)), bootID, f.path)
+		s.Run(forwardScript, q(n.all()), q(n.forward(f.record)), bootID, f.path, q(before(n.forward(f.record))))
 	}
 	s.Run("rmdir %s 2>/dev/null || :", q(n.all()))
 }
