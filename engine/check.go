@@ -8,6 +8,7 @@ import (
 
 	"vitro/container"
 	"vitro/monitor"
+	"vitro/network"
 )
 
 // A Finding is something that a killed process, a crash or a reboot has left.
@@ -32,6 +33,9 @@ func (e *Engine) Check(mend bool, report func(Finding)) error {
 		if err := e.Containers.Sweep(); err != nil {
 			report(Finding{What: "a container that was half made", Err: err})
 		}
+	}
+	if err := e.checkNetworks(mend, report); err != nil {
+		return err
 	}
 	ids, err := e.Containers.IDs()
 	if err != nil {
@@ -60,6 +64,31 @@ func (e *Engine) Check(mend bool, report func(Finding)) error {
 			f.Done = ""
 		}
 		report(*f)
+	}
+	return nil
+}
+
+// checkNetworks looks whether somebody has taken networks' rules away.
+func (e *Engine) checkNetworks(mend bool, report func(Finding)) error {
+	if !e.root || inUserNS() {
+		return nil // they are not in this namespace
+	}
+	list, err := network.List(e.Dir)
+	if err != nil {
+		return err
+	}
+	for _, n := range list {
+		fault, err := n.Fault()
+		if fault == "" && err == nil {
+			continue
+		}
+		f := Finding{What: fmt.Sprintf("network %q: %s", n.Name, fault), Err: err}
+		if err == nil && mend {
+			if _, f.Err = n.Reload(); f.Err == nil {
+				f.Done = "its rules were made anew"
+			}
+		}
+		report(f)
 	}
 	return nil
 }

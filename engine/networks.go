@@ -121,8 +121,8 @@ func (e *Engine) PruneNetworks() (removed []string, err error) {
 	return removed, nil
 }
 
-// ReloadNetworks makes the rules of all networks that are up again, where they
-// are missing: somebody has flushed them. It returns the names of those networks.
+// ReloadNetworks makes the rules of all networks that are up anew: somebody has flushed or
+// changed them. It returns the names of those networks.
 func (e *Engine) ReloadNetworks() ([]string, error) {
 	list, err := network.List(e.Dir)
 	if err != nil {

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 
 	"vitro/plan"
@@ -103,24 +102,6 @@ func Remove(stateDir, name string) error {
 		return err
 	}
 	return n.rmAll()
-}
-
-// Reload makes the network's table, with all published ports, if the network is
-// up and the table isn't there. It reports whether it had to.
-func (n Network) Reload() (bool, error) {
-	if n.Driver != DriverBridge || !exists(n.leases()) {
-		return false, nil
-	}
-	c, err := nftables.New(nftables.AsLasting())
-	if err != nil {
-		return false, fmt.Errorf("open nftables: %w", missingTables(err))
-	}
-	defer c.CloseLasting()
-	if _, err := c.ListTableOfFamily(n.Bridge, nftables.TableFamilyINet); err == nil {
-		return false, nil
-	}
-	f := &Firewall{Network: n}
-	return true, f.make(c)
 }
 
 // Further plans one more network for a container that has some.

@@ -300,11 +300,12 @@ func (f Facts) plug(a *Attachment, i int, p Place, w Wish) {
 // bridgeSteps make what the containers of a network share.
 func bridgeSteps(n Network) []plan.Step {
 	var steps []plan.Step
-	if !n.Internal {
-		steps = append(steps, plan.Step{Action: &Forward{Network: n}, Why: "the kernel passes packets between the containers' bridge and the world"})
-		if n.Subnet6.IsValid() {
-			steps = append(steps, plan.Step{Action: &Forward{Network: n, IPv6: true}, Why: "and those of IPv6"})
+	for _, f := range n.forwards() {
+		why := "the kernel passes packets between the containers' bridge and the world"
+		if f.IPv6 {
+			why = "and those of IPv6"
 		}
+		steps = append(steps, plan.Step{Action: f, Why: why})
 	}
 	why := "the world doesn't know the way to the subnet: packets leave with the host's address"
 	if n.Internal {

@@ -212,7 +212,7 @@ func networkPruneCommand(a *app) *cobra.Command {
 }
 
 func networkReloadCommand(a *app) *cobra.Command {
-	return namesCommand("reload", "make the rules of networks again, after somebody has flushed them", func() ([]string, error) {
+	return namesCommand("reload", "make the rules of all networks anew, after somebody has flushed or changed them", func() ([]string, error) {
 		e, err := a.engine()
 		if err != nil {
 			return nil, err
