@@ -116,6 +116,23 @@ func toContainer(family byte, name string) []expr.Any {
 	)
 }
 
+// isReached looks up whether a packet is for a published port, by the container's own address.
+func isReached() []expr.Any {
+	return append(isFamily(unix.NFPROTO_IPV6),
+		load(register1, unix.NFT_PAYLOAD_NETWORK_HEADER, destination6, 16),
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: unix.NFT_REG_2},
+		load(unix.NFT_REG32_00+5, unix.NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2),
+		&expr.Lookup{SourceRegister: register1, SetName: reached})
+}
+
+// isICMP6 matches ICMPv6, RFC 4443.
+func isICMP6() []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: register1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: register1, Data: []byte{unix.IPPROTO_ICMPV6}},
+	}
+}
+
 // withIDs names the sets of a transaction by their numbers in it: names count
 // only when it is done.
 func withIDs(exprs []expr.Any, sets []*nftables.Set) []expr.Any {

@@ -134,14 +134,21 @@ func (n Network) sourceRules() []rule {
 
 func (n Network) forwardRules() []rule {
 	br := n.Bridge
-	return []rule{
+	rules := []rule{
 		{fmt.Sprintf("iifname != %q oifname %q ct state established,related accept", br, br), join(fromOutside(br), answers(), verdict(expr.VerdictAccept)),
 			"answers to what containers asked"},
 		{fmt.Sprintf("iifname != %q oifname %q ct status dnat accept", br, br), join(fromOutside(br), translated(), verdict(expr.VerdictAccept)),
 			"published ports"},
-		{fmt.Sprintf("iifname != %q oifname %q drop", br, br), join(fromOutside(br), verdict(expr.VerdictDrop)),
-			"nobody outside talks to a container first"},
 	}
+	if n.Routed && n.Subnet6.IsValid() {
+		rules = append(rules,
+			rule{fmt.Sprintf("iifname != %q oifname %q meta l4proto ipv6-icmp accept", br, br), join(fromOutside(br), isICMP6(), verdict(expr.VerdictAccept)),
+				"addresses that are seen outside answer to ping"},
+			rule{fmt.Sprintf("iifname != %q oifname %q ip6 daddr . meta l4proto . th dport @%s accept", br, br, reached), join(fromOutside(br), isReached(), verdict(expr.VerdictAccept)),
+				"published ports, by the container's address"})
+	}
+	return append(rules, rule{fmt.Sprintf("iifname != %q oifname %q drop", br, br), join(fromOutside(br), verdict(expr.VerdictDrop)),
+		"nobody outside talks to a container first"})
 }
 
 func (a *Firewall) Shell(s *plan.Script) {
@@ -149,7 +156,11 @@ func (a *Firewall) Shell(s *plan.Script) {
 	table := "inet " + a.Network.Bridge
 	fmt.Fprintf(&b, "create table %s\n", table)
 	for _, m := range a.Network.maps() {
-		fmt.Fprintf(&b, "add map %s %s { type %s : %s; }\n", table, m.name, m.key.Name, m.value.Name)
+		if m.isMap() {
+			fmt.Fprintf(&b, "add map %s %s { type %s : %s; }\n", table, m.name, m.key.Name, m.value.Name)
+		} else {
+			fmt.Fprintf(&b, "add set %s %s { type %s; }\n", table, m.name, m.key.Name)
+		}
 	}
 	for _, c := range a.Network.chains() {
 		if c.kind == "" {

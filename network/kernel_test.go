@@ -348,10 +348,11 @@ func TestShellDoesTheSame(t *testing.T) {
 	}
 	create(t, state, network.Definition{Name: "web", IPv6: hasIPv6()})
 	create(t, state, network.Definition{Name: "in", Internal: true})
+	create(t, state, network.Definition{Name: "routed", IPv6: hasIPv6(), Options: map[string]string{"gateway_mode_ipv6": "routed"}})
 	for _, c := range []struct {
 		network string
 		next    string // another container that comes before the second round
-	}{{"web", ""}, {"in", ""}, {network.Default, id2}, {network.Default, ""}} {
+	}{{"web", ""}, {"routed", ""}, {"in", ""}, {network.Default, id2}, {network.Default, ""}} {
 		r := network.Request{StateDir: state, ID: id1, Name: "box", Wishes: wishes(c.network)}
 		if c.network != "in" {
 			r.Ports = ports(t, "8080:80", "8080-8081:80-81/udp", "127.0.0.1:8082:82")

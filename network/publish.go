@@ -21,7 +21,7 @@ import (
 )
 
 // A portMap is a map of the network's table from ports of the host to those of
-// containers.
+// containers; without a value, a set of those of containers.
 type portMap struct {
 	name       string
 	key, value nftables.SetDatatype
@@ -53,13 +53,22 @@ func (n Network) maps() []portMap {
 		list = append(list, portMap{m.name, nftables.MustConcatSetType(key...),
 			nftables.MustConcatSetType(m.address, nftables.TypeInetService), m.ipv6, m.at})
 	}
+	if n.Routed && n.Subnet6.IsValid() {
+		key := nftables.MustConcatSetType(append([]nftables.SetDatatype{nftables.TypeIP6Addr}, port...)...)
+		list = append(list, portMap{name: reached, key: key, ipv6: true})
+	}
 	return list
 }
+
+// reached is the set of published ports where containers are reached by their own addresses.
+const reached = "reached6"
+
+func (m portMap) isMap() bool { return m.value.Name != "" }
 
 func (n Network) sets(t *nftables.Table) []*nftables.Set {
 	var list []*nftables.Set
 	for _, m := range n.maps() {
-		list = append(list, &nftables.Set{Table: t, Name: m.name, IsMap: true, KeyType: m.key, DataType: m.value})
+		list = append(list, &nftables.Set{Table: t, Name: m.name, IsMap: m.isMap(), Concatenation: !m.isMap(), KeyType: m.key, DataType: m.value})
 	}
 	return list
 }
@@ -116,9 +125,25 @@ func (p Publication) entries() (list []entry) {
 			e.text = fmt.Sprintf("%s comment %q : %s . %d", e.key, comment, to, port.Container)
 			e.element = nftables.SetElement{Key: key, Val: append(to.AsSlice(), portWord(port.Container)...), Comment: comment}
 			list = append(list, e)
+			if to.Is6() {
+				list = add6(list, to, port, comment)
+			}
 		}
 	}
 	return list
+}
+
+// add6 adds an element of the set of ports that are reached by the container's own address. Several ports of the host may
+// lead to the same.
+func add6(list []entry, to netip.Addr, port Port, comment string) []entry {
+	number, _ := protocol(port.Proto)
+	e := entry{set: reached, key: fmt.Sprintf("%s . %s . %d", to, port.Proto, port.Container)}
+	if slices.ContainsFunc(list, func(o entry) bool { return o.set == e.set && o.key == e.key }) {
+		return list
+	}
+	e.text = fmt.Sprintf("%s comment %q", e.key, comment)
+	e.element = nftables.SetElement{Key: slices.Concat(to.AsSlice(), word(number), portWord(port.Container)), Comment: comment}
+	return append(list, e)
 }
 
 // word and portWord are numbers as the kernel has them in keys: padded to 32 bits.

@@ -21,6 +21,7 @@ import (
 
 	"vitro/network"
 	"vitro/network/relay"
+	"vitro/plan"
 )
 
 const peerOrder = "VITRO_TEST_PEER"
@@ -40,6 +41,9 @@ func TestMain(m *testing.M) {
 func peer(order []string) error {
 	if order[0] == "serve" {
 		return serve(order[1])
+	}
+	if order[0] == "sctp-serve" || order[1] == "sctp" {
+		return sctp(order)
 	}
 	c, err := net.DialTimeout(order[1], order[2], time.Second)
 	if err != nil {
@@ -63,6 +67,48 @@ func peer(order []string) error {
 	line, err := bufio.NewReader(c).ReadString('\n')
 	fmt.Print(line)
 	return err
+}
+
+// sctp is either side of a conversation by SCTP, which package net doesn't speak.
+func sctp(order []string) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_SCTP)
+	if err != nil {
+		return err
+	}
+	if order[0] == "ask" {
+		to := netip.MustParseAddrPort(order[2])
+		b := make([]byte, 100)
+		err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 2})
+		if err == nil {
+			err = unix.Connect(fd, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
+		}
+		n := 0
+		if err == nil {
+			n, err = unix.Read(fd, b)
+		}
+		fmt.Println(string(b[:max(n, 0)]))
+		return err
+	}
+	port, err := strconv.Atoi(order[1])
+	if err == nil {
+		err = unix.Bind(fd, &unix.SockaddrInet4{Port: port})
+	}
+	if err == nil {
+		err = unix.Listen(fd, 10)
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	for {
+		c, from, err := unix.Accept(fd)
+		if err != nil {
+			return err
+		}
+		a := from.(*unix.SockaddrInet4)
+		_, _ = unix.Write(c, []byte(netip.AddrFrom4(a.Addr).String()))
+		unix.Close(c)
+	}
 }
 
 // serve says to each client which address it comes from, or sends as many bytes as it asks for.
@@ -354,6 +400,157 @@ func TestPublishedByIPv6(t *testing.T) {
 	undo(t, b, -1)
 	if after := machine(t, state); after != before {
 		t.Errorf("left behind:\n%s\nbefore:\n%s", after, before)
+	}
+}
+
+// Every fifth packet between the host and the container is lost. TCP comes through, by rules and carried.
+func TestLoss(t *testing.T) {
+	if !fresh(t) {
+		return
+	}
+	state := t.TempDir()
+	other := world(t)
+	web := process(t)
+	a := join(t, network.Request{StateDir: state, ID: id1, Wishes: wishes(network.Default), Ports: ports(t, "8080:80")})
+	do(t, a, web, -1)
+	list := []struct {
+		from int
+		to   string
+	}{{other, "192.0.2.1:8080"}, {os.Getpid(), "127.0.0.1:8080"}}
+	if hasIPv6() {
+		carry(t, a)
+		list = append(list, struct {
+			from int
+			to   string
+		}{os.Getpid(), "[::1]:8080"})
+	}
+	server(t, web, "80")
+	sh(t, fmt.Sprintf("nsenter -t %d -n nft 'create table inet loss; create chain inet loss in { type filter hook input priority 0; }; add rule inet loss in iifname eth0 tcp flags & (syn | rst) == 0 numgen inc mod 5 < 1 counter drop; create chain inet loss out { type filter hook output priority 0; }; add rule inet loss out oifname eth0 tcp flags & (syn | rst) == 0 numgen inc mod 5 < 1 counter drop'", web))
+	for _, c := range list {
+		const size = "10000000"
+		if got := ask(c.from, "tcp", c.to, size); got != size {
+			t.Errorf("%s: %q bytes of %s have come", c.to, got, size)
+		}
+	}
+	if out := sh(t, fmt.Sprintf("nsenter -t %d -n nft list ruleset", web)); strings.Contains(out, "packets 0 ") {
+		t.Errorf("no packet was lost: %s", out)
+	}
+	undo(t, a, -1)
+}
+
+// With routed addresses, an outside host that knows the way to the subnet is answered, and sees the containers' own addresses; a
+// published port is reached by the container's address, and nothing else is. Without, they leave with the host's.
+func TestRouted(t *testing.T) {
+	if !fresh(t) {
+		return
+	}
+	if !hasIPv6() {
+		t.Skip("needs IPv6 in the kernel")
+	}
+	state := t.TempDir()
+	other := world(t)
+	in := func(pid int, script string) string {
+		t.Helper()
+		return sh(t, fmt.Sprintf("nsenter -t %d -n sh -ec %s", pid, plan.Quote(script)))
+	}
+	sh(t, "ip addr add 2001:db8::1/64 dev uplink nodad; ip -6 route add default via 2001:db8::2")
+	routed := create(t, state, network.Definition{Name: "routed", Subnets: []string{"2001:db8:1::/64"}, Options: map[string]string{"gateway_mode_ipv6": "routed"}})
+	nat := create(t, state, network.Definition{Name: "nat", Subnets: []string{"2001:db8:2::/64"}})
+	in(other, fmt.Sprintf("ip addr add 2001:db8::2/64 dev eth0 nodad; ip -6 route add %s via 2001:db8::1; ip -6 route add %s via 2001:db8::1", routed.Subnet6, nat.Subnet6))
+	before := machine(t, state)
+	server(t, other, "70")
+	var all []network.Attachment
+	for i, c := range []struct {
+		network, seen, reached string // as whom the outside host sees it; whom the container sees by its own address
+	}{{"routed", "2001:db8:1::2", "2001:db8::2"}, {"nat", "2001:db8::1", ""}} {
+		pid := process(t)
+		a := join(t, network.Request{StateDir: state, ID: []string{id1, id2}[i], Wishes: wishes(c.network), Ports: ports(t, fmt.Sprintf("808%d:80", i))})
+		all = append(all, a)
+		do(t, a, pid, -1)
+		server(t, pid, "80")
+		server(t, pid, "81")
+		own := a.Endpoints[0].Address6.Addr().String()
+		for _, q := range []struct {
+			from          int
+			address, sees string
+		}{
+			{pid, "[2001:db8::2]:70", c.seen},
+			{other, "[2001:db8::1]:808" + fmt.Sprint(i), "2001:db8::2"},
+			{other, "[" + own + "]:80", c.reached},
+			{other, "[" + own + "]:81", ""},
+		} {
+			for _, proto := range []string{"tcp", "udp"} {
+				want := q.sees
+				if proto == "udp" && strings.HasSuffix(q.address, "]:80") {
+					want = "" // published for TCP only
+				}
+				if proto == "udp" && strings.Contains(q.address, "::1]") {
+					continue
+				}
+				if got := eventually(q.from, proto, q.address, want); got != want {
+					t.Errorf("%s: %s %s is %q to the server, want %q", c.network, proto, q.address, got, want)
+				}
+			}
+		}
+		if got, want := ping(other, own, 2), c.reached != ""; got != want {
+			t.Errorf("%s: ping from outside is answered: %t", c.network, got)
+		}
+	}
+	for _, a := range all {
+		undo(t, a, -1)
+	}
+	if after := machine(t, state); after != before {
+		t.Errorf("left behind:\n%s\nbefore:\n%s", after, before)
+	}
+}
+
+// SCTP goes through the same maps. A kernel that has it is asked for an association; of one that has not, only
+// what nft(8) reads in the table.
+func TestSCTP(t *testing.T) {
+	if !fresh(t) {
+		return
+	}
+	state := t.TempDir()
+	other := world(t)
+	create(t, state, network.Definition{Name: "web", IPv6: hasIPv6()})
+	pid := process(t)
+	a := join(t, network.Request{StateDir: state, ID: id1, Name: "web", Wishes: wishes("web"), Ports: ports(t, "8080:80/sctp", "192.0.2.1:8081:80/sctp")})
+	do(t, a, pid, -1)
+	rules := sh(t, "nft list ruleset")
+	own := a.Address().String()
+	for _, want := range []string{"sctp . 8080 comment \"web\" : " + own + " . 80", "192.0.2.1 . sctp . 8081 comment \"web\" : " + own + " . 80"} {
+		if !strings.Contains(rules, want) {
+			t.Errorf("no %q in:\n%s", want, rules)
+		}
+	}
+	if len(a.Relays()) > 0 {
+		t.Errorf("SCTP is carried: %v", a.Relays())
+	}
+	defer undo(t, a, -1)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_SCTP)
+	if err != nil {
+		t.Skipf("needs SCTP in the kernel, to send some: %v", err)
+	}
+	unix.Close(fd)
+	serve := in(pid, "sctp-serve 80")
+	out, err := serve.StdoutPipe()
+	if err == nil {
+		err = serve.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = serve.Process.Kill(); _ = serve.Wait() })
+	if line, _ := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		t.Fatalf("SCTP server: %q", line)
+	}
+	for _, c := range []struct {
+		from     int
+		to, want string
+	}{{other, "192.0.2.1:8080", "192.0.2.2"}, {other, "192.0.2.1:8081", "192.0.2.2"}, {os.Getpid(), "192.0.2.1:8080", "192.0.2.1"}} {
+		if got := eventually(c.from, "sctp", c.to, c.want); got != c.want {
+			t.Errorf("%s is %q to the server, want %q", c.to, got, c.want)
+		}
 	}
 }
 

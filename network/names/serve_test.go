@@ -498,6 +498,70 @@ func TestTCPClients(t *testing.T) {
 	}
 }
 
+// The host's name server asks the container again, as one does that runs in it: a question goes round until there is no
+// room for another, and then there is no answer. Names that are known are answered all the while.
+func TestLoop(t *testing.T) {
+	if !fresh(t) {
+		return
+	}
+	c := start(t, some, "nameserver 127.0.0.7\noptions timeout:5")
+	u, err := net.ListenPacket("udp", "127.0.0.7:53")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	back := make(chan net.Conn, 1000) // into the container; each is for one question
+	for range cap(back) {
+		back <- c.in("udp")
+	}
+	var asked atomic.Int32
+	go func() {
+		for b := make([]byte, 4096); ; {
+			n, from, err := u.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			asked.Add(1)
+			q := slices.Clone(b[:n])
+			go func() {
+				conn := <-back
+				answer := make([]byte, 4096)
+				_, _ = conn.Write(q)
+				if n, err := conn.Read(answer); err == nil {
+					_, _ = u.WriteTo(answer[:n], from)
+				}
+			}()
+		}
+	}()
+	if got := c.dig("www.example"); got != "SERVFAIL" {
+		t.Errorf("a question that goes round: %q", got)
+	}
+	if n := asked.Load(); n < 2 || n > 2*maxPending {
+		t.Errorf("it went round %d times", n)
+	}
+	if got, want := c.dig("web"), "NOERROR | A "; !strings.HasPrefix(got, want) {
+		t.Errorf("a name that is known: %q", got)
+	}
+}
+
+// Every third packet to and from the host's name servers is lost.
+func TestLoss(t *testing.T) {
+	if !fresh(t) {
+		return
+	}
+	upstreamAt(t, "127.0.0.2", honest)
+	sh(t, "nft 'create table inet loss; create chain inet loss in { type filter hook input priority 0; }; add rule inet loss in meta l4proto udp th dport 53 numgen inc mod 3 < 1 drop; add rule inet loss in meta l4proto udp th sport 53 numgen inc mod 3 < 1 drop'")
+	c := start(t, some, "nameserver 127.0.0.2\noptions timeout:2 attempts:5")
+	for i := range 10 {
+		if got := c.dig(fmt.Sprintf("n%d.example", i)); got != "NOERROR | A 192.0.2.0" {
+			t.Errorf("question %d: %q", i, got)
+		}
+	}
+	if out := sh(t, "nft list ruleset"); !strings.Contains(out, "numgen") {
+		t.Errorf("no packet was lost: %s", out)
+	}
+}
+
 // The C library's own resolver: search domains, ndots, both families.
 func TestLibc(t *testing.T) {
 	if !fresh(t) {
