@@ -17,6 +17,7 @@ const (
 	maxConns = 1000 // of TCP, with up to six descriptors each
 	maxFlows = 500  // clients of UDP
 	batch    = 64   // connections or datagrams, before others have their turn
+	rounds   = 16   // of looking who is ready, before the monitor's other work has its turn
 
 	rest = 100 * time.Millisecond // for a listener, when there is no room
 )
@@ -35,7 +36,7 @@ type Server struct {
 }
 
 // A handler is what cares for a descriptor.
-type handler interface{ ready(events uint32) }
+type handler interface{ ready(fd int, events uint32) }
 
 // New makes a server for the ports that a file names, of which this process holds the sockets. With what
 // was packed, it goes on with what another server had begun. There is none, and
@@ -135,13 +136,18 @@ func (s *Server) Fd() int { return s.epoll }
 // Work does what there is to do, without waiting. Call it when Fd can be read, and when as much time
 // as it returns has passed; negative: nothing happens by itself.
 func (s *Server) Work() (time.Duration, error) {
-	n, err := unix.EpollWait(s.epoll, s.events[:], 0)
-	if err != nil && !errors.Is(err, unix.EINTR) {
-		return -1, fmt.Errorf("wait for clients: %w", err)
-	}
-	for _, e := range s.events[:max(n, 0)] {
-		if h := s.watched[e.Fd]; h != nil { // one before it may have closed it
-			h.ready(e.Events)
+	for range rounds {
+		n, err := unix.EpollWait(s.epoll, s.events[:], 0)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return -1, fmt.Errorf("wait for clients: %w", err)
+		}
+		for _, e := range s.events[:max(n, 0)] {
+			if h := s.watched[e.Fd]; h != nil { // one before it may have closed it
+				h.ready(int(e.Fd), e.Events)
+			}
+		}
+		if n <= 0 {
+			break
 		}
 	}
 	return s.expire(time.Now()), nil

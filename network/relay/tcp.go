@@ -15,7 +15,7 @@ type listener struct {
 	fd  int
 }
 
-func (l *listener) ready(uint32) {
+func (l *listener) ready(int, uint32) {
 	for range batch {
 		if len(l.conns) >= maxConns {
 			l.pause()
@@ -120,11 +120,23 @@ func unready(err error) error {
 	return err
 }
 
-func (c *conn) ready(uint32) {
+// ready moves the streams that an event is about: it comes from one, and goes by the other. At first, and if something
+// is wrong, both may have something to say.
+func (c *conn) ready(fd int, events uint32) {
+	from, to := &c.up, &c.down
+	if fd != c.up.from {
+		from, to = to, from
+	}
+	both := c.dialing || events&^(unix.EPOLLIN|unix.EPOLLOUT) != 0
 	c.dialing = false
-	if c.up.move() != nil || c.down.move() != nil {
-		c.abort()
-		return
+	for _, m := range [...]struct {
+		stream *stream
+		events uint32
+	}{{from, unix.EPOLLIN}, {to, unix.EPOLLOUT}} {
+		if (both || events&m.events != 0) && m.stream.move() != nil {
+			c.abort()
+			return
+		}
 	}
 	if c.up.over() && c.down.over() {
 		c.close()

@@ -38,7 +38,7 @@ type flow struct {
 	end    time.Time
 }
 
-func (d *datagrams) ready(uint32) {
+func (d *datagrams) ready(int, uint32) {
 	var control [64]byte
 	for range batch {
 		n, k, _, from, err := unix.Recvmsg(d.fd, d.buf, control[:], unix.MSG_DONTWAIT)
@@ -110,7 +110,7 @@ func (d *datagrams) begin(c client) *flow {
 }
 
 // ready passes answers on.
-func (f *flow) ready(uint32) {
+func (f *flow) ready(int, uint32) {
 	to := &unix.SockaddrInet6{Addr: f.client.addr, Port: f.client.port, ZoneId: f.client.zone}
 	control := unix.PktInfo6(&unix.Inet6Pktinfo{Addr: f.client.local, Ifindex: f.link})
 	for range batch {
