@@ -60,6 +60,26 @@ func get(dir, name string) (string, error) {
 	return readAll(fd, dir+"/"+name)
 }
 
+// glance reads a file of a cgroup by one call: all of it, but where it is a list
+// of processes, which the kernel makes piece by piece.
+func glance(dir, name string) (string, error) {
+	fd, err := openFile(dir, name, unix.O_RDONLY)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	var buf [4096]byte
+	n, err := unix.Read(fd, buf[:])
+	if err != nil {
+		return "", &fs.PathError{Op: "read", Path: dir + "/" + name, Err: err}
+	}
+	if n == len(buf) {
+		rest, err := readAll(fd, dir+"/"+name)
+		return string(buf[:n]) + rest, err
+	}
+	return string(buf[:n]), nil
+}
+
 // put writes a value to a file of a cgroup, in one write(2).
 func put(dir, name, value string) error {
 	fd, err := openFile(dir, name, unix.O_WRONLY)

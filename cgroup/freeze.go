@@ -92,15 +92,17 @@ func (d Dirs) Thaw() error {
 // Frozen reports whether the container is frozen, or about to be: by itself, not
 // because a cgroup above is.
 func (d Dirs) Frozen() (bool, error) {
-	c, ok := d.freezer()
-	if !ok {
+	if c, ok := d.unified(); ok {
+		s, err := glance(c.Path, "cgroup.freeze")
+		if !gone(err) {
+			return strings.TrimSpace(s) == "1", err
+		}
+	}
+	c, ok := d.with("freezer")
+	if !ok || c.V2 {
 		return false, nil
 	}
-	file := "freezer.self_freezing"
-	if c.V2 {
-		file = "cgroup.freeze"
-	}
-	s, err := get(c.Path, file)
+	s, err := glance(c.Path, "freezer.self_freezing")
 	if gone(err) {
 		return false, nil
 	}

@@ -130,7 +130,7 @@ func (d Dirs) OOMKills() (int, error) {
 
 // number64 reads a file with one number, or "max".
 func number64(dir, file string) (uint64, error) {
-	text, err := get(dir, file)
+	text, err := glance(dir, file)
 	if err != nil {
 		return 0, err
 	}
@@ -144,7 +144,7 @@ func number64(dir, file string) (uint64, error) {
 // field reads a number from a file of lines "key number"; a key that is not
 // there counts 0.
 func field(dir, file, key string) (uint64, error) {
-	text, err := get(dir, file)
+	text, err := glance(dir, file)
 	if err != nil {
 		return 0, err
 	}
@@ -161,9 +161,9 @@ func field(dir, file, key string) (uint64, error) {
 func (d Dirs) BlockIO() (read, written int64) {
 	var u Usage
 	if c, ok := d.with("blkio"); ok {
-		(&counts{dir: c.Path, read: get}).blkio(&u)
+		(&counts{dir: c.Path, read: glance}).blkio(&u)
 	} else if c, ok := d.unified(); ok {
-		(&counts{dir: c.Path, read: get}).io(&u)
+		(&counts{dir: c.Path, read: glance}).io(&u)
 	}
 	for _, e := range u.IO.ServiceBytes {
 		switch e.Op {

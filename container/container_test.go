@@ -92,7 +92,7 @@ func TestCreate(t *testing.T) {
 		t.Errorf("a second one: %v", err)
 	}
 	if all, _ := os.ReadDir(s.Root); len(all) != 1 {
-		t.Errorf("the store holds %v", all)
+		t.Errorf("the store holds %v", false)
 	}
 	if err := s.Sweep(); err != nil || !exists(c.Dir) {
 		t.Errorf("swept while it is looked after: %v", err)
@@ -237,7 +237,7 @@ func TestAlive(t *testing.T) {
 		"half a line":   fmt.Sprintf("pid %d\nstart %d", pid, start),
 		"nothing":       "", "words": "a b c\n", "negative": fmt.Sprintf("pid -1\nstart %d\nboot %s\n", start, bootID()), "zero": "pid 0\nstart 0\nboot " + bootID(),
 	} {
-		if s, err := parseState([]byte(text)); err == nil && s.Alive() {
+		if s, err := parseState([]byte(text), false); err == nil && s.Alive() {
 			t.Errorf("%s: it is alive", name)
 		}
 	}
@@ -538,7 +538,7 @@ func FuzzState(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		s, err := parseState([]byte(text))
+		s, err := parseState([]byte(text), false)
 		if err != nil {
 			return
 		}
@@ -551,9 +551,75 @@ func FuzzState(f *testing.F) {
 		if y := s.Created.UTC().Year(); y < 0 || y > 9999 {
 			return // no RFC 3339
 		}
-		again, err := parseState(s.append(nil))
+		again, err := parseState(s.append(nil), false)
 		if err != nil || !s.Created.Equal(again.Created) {
 			t.Errorf("%q is written as what can't be read: %v", text, err)
 		}
 	})
+}
+
+// TestSee: whoever was beside the container at its start, and is its parent
+// still, is beside it; of others the lock is asked for.
+func TestSee(t *testing.T) {
+	s := newStore(t)
+	see := func(id string) Sight {
+		t.Helper()
+		got, err := s.See(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	c := create(t, s, "c")
+	if got := see("c"); got.Status != Creating || got.Made || got.Beside != 0 || got.Pid != 0 {
+		t.Errorf("without a state: %+v", got)
+	}
+	cmd := sleeper(t, "sleep")
+	pid, began := cmd.Process.Pid, time.Now().UTC()
+	state := State{Pid: pid, Created: began, Beside: os.Getpid(), Annotations: map[string]string{"long": strings.Repeat("x", 5000)}}
+	if err := c.Save(&state); err != nil {
+		t.Fatal(err)
+	}
+	if got := see("c"); got != (Sight{Status: Running, Beside: os.Getpid(), Made: true, Pid: pid, Started: began}) {
+		t.Errorf("beside its parent: %+v", got)
+	}
+	state.Beside = 1
+	if err := c.Save(&state); err != nil {
+		t.Fatal(err)
+	}
+	if got := see("c"); got.Beside != 0 || got.Status != Running {
+		t.Errorf("its parent has gone, and nobody holds it: %+v", got)
+	}
+	hold, err := c.Hold()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hold.Close()
+	if got := see("c"); got.Beside != os.Getpid() {
+		t.Errorf("its parent has gone, and another holds it: %+v", got)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if got := see("c"); got.Status != Stopped || got.Pid != 0 || !got.Made {
+		t.Errorf("dead: %+v", got)
+	}
+}
+
+// TestSeeIsCheap: lists look at very many containers, and a page of memory that
+// is touched for the first time is dearer than a system call.
+func TestSeeIsCheap(t *testing.T) {
+	s := newStore(t)
+	c := create(t, s, "c")
+	state := State{Pid: sleeper(t, "sleep").Process.Pid, Beside: os.Getpid()}
+	for i := range 10 {
+		state.Cgroups = append(state.Cgroups, cgroup.Dir{Path: fmt.Sprintf("/nowhere/%d", i), Controllers: []string{"pids"}})
+	}
+	if err := c.Save(&state); err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(10, func() { _, _ = s.See("c") }); n > 20 {
+		t.Errorf("a look at a container makes %v pieces of garbage", n)
+	}
 }

@@ -15,21 +15,21 @@ func FuzzStat(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	if _, start, err := parseStat(own); err != nil || start == 0 {
-		f.Errorf("our own: %d, %v", start, err)
+	if s, err := parseStat(own); err != nil || s.start == 0 || s.parent != os.Getppid() {
+		f.Errorf("our own: %+v, %v", s, err)
 	}
 	f.Add(string(own), "x")
 	for _, s := range [...]string{"", ")", "1 (a) b) R 1", "7 (c) Z" + strings.Repeat(" 18446744073709551615", 19), "7 (c) S" + strings.Repeat(" -1", 30), ")\n\x00"} {
 		f.Add(s, "a) Z 1 (b")
 	}
-	f.Fuzz(func(t *testing.T, stat, name string) {
-		letter, start, err := parseStat([]byte(stat))
-		if err == nil && (letter == 0 || !strings.Contains(stat, fmt.Sprint(start))) {
-			t.Errorf("%q: %q, %d", stat, letter, start)
+	f.Fuzz(func(t *testing.T, text, name string) {
+		s, err := parseStat([]byte(text))
+		if err == nil && (s.letter == 0 || !strings.Contains(text, fmt.Sprint(s.start))) {
+			t.Errorf("%q: %+v", text, s)
 		}
 		whole := fmt.Sprintf("7 (%s) Z%s 42 0", name, strings.Repeat(" 1", 18))
-		if letter, start, err := parseStat([]byte(whole)); letter != 'Z' || start != 42 || err != nil {
-			t.Errorf("%q: %q, %d, %v", whole, letter, start, err)
+		if s, err := parseStat([]byte(whole)); s != (stat{'Z', 1, 42}) || err != nil {
+			t.Errorf("%q: %+v, %v", whole, s, err)
 		}
 	})
 }

@@ -342,11 +342,11 @@ func (e *Engine) mend(c *container.Container) (bool, error) {
 // restart policy wants it again, the process beside it stays.
 func (e *Engine) awaitRest(c *container.Container) {
 	for end := time.Now().Add(time.Minute); !c.AwaitRelease(time.Now().Add(20*time.Millisecond)) && time.Now().Before(end); {
-		now, err := e.Containers.Look(c.ID)
+		s, err := e.Containers.See(c.ID)
 		if err != nil {
 			return
 		}
-		if i, err := look(now); err != nil || i.Status == Running || i.Status == Restarting {
+		if i, err := e.look(c.ID, s); err != nil || i.Status == Running || i.Status == Restarting {
 			return
 		}
 	}

@@ -140,7 +140,7 @@ func psLines(table string, pids []int) (string, error) {
 
 // Prune removes the containers that don't run, of those that match. It returns
 // their IDs, and how many bytes they had written.
-func (e *Engine) Prune(match func(*Info) bool) (removed []string, freed int64, err error) {
+func (e *Engine) Prune(match func(*Card) bool) (removed []string, freed int64, err error) {
 	all, err := e.List()
 	if err != nil {
 		return nil, 0, err
@@ -162,7 +162,7 @@ func (e *Engine) Prune(match func(*Info) bool) (removed []string, freed int64, e
 
 // Sizes are the bytes that a container has written to its root file system,
 // and those with the image's.
-func (e *Engine) Sizes(i *Info) (written, all int64) {
+func (e *Engine) Sizes(i *Card) (written, all int64) {
 	written = SizeOf(filepath.Join(i.Dir, "upper"))
 	all = written
 	if img, err := e.Images.Get(string(i.ImageID)); err == nil {

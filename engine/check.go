@@ -132,8 +132,7 @@ func (e *Engine) Boot(report func(Finding)) error {
 	}
 	for i := len(all) - 1; i >= 0; i-- { // in the order in which they were made
 		c := all[i]
-		p, err := parsePolicy(c.Flags.Restart)
-		if err != nil || c.Exit == nil || c.Beside != 0 || c.State != nil || !p.atBoot(c.Exit, c.Wanted) {
+		if c.Exit == nil || c.Beside != 0 || c.Pid != 0 || !e.atBoot(c) {
 			continue
 		}
 		f := Finding{What: fmt.Sprintf("container %q", c.Name), Done: "started"}
@@ -143,6 +142,20 @@ func (e *Engine) Boot(report func(Finding)) error {
 		report(f)
 	}
 	return nil
+}
+
+// atBoot reports whether a container is to run when the machine has started.
+func (e *Engine) atBoot(card *Card) bool {
+	c, err := e.Containers.Look(card.ID)
+	if err != nil {
+		return false
+	}
+	r, err := loadRecord(c.Dir)
+	if err != nil {
+		return false
+	}
+	p, err := parsePolicy(r.Flags.Restart)
+	return err == nil && p.atBoot(card.Exit, c.Wanted())
 }
 
 // begin starts a container, and waits until it runs.

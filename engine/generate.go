@@ -25,10 +25,10 @@ func (e *Engine) Service(i *Info, vitro, restart string, after []string) (string
 		restart = "no"
 	case !slices.Contains(unit.Policies[:], restart):
 		return "", hint(fmt.Errorf("read --restart-policy=%s: no such policy of systemd", restart), "the policies are %s", strings.Join(unit.Policies[:], ", "))
-	case restart != "no" && i.Flags.Restart != "" && i.Flags.Restart != "no":
+	case restart != "no" && i.Record.Flags.Restart != "" && i.Record.Flags.Restart != "no":
 		return "", hint(fmt.Errorf("make unit of container %q: both systemd and the container would restart it", i.Name),
 			"vitro update --restart=no %s, or leave --restart-policy away", i.Name)
-	case i.Flags.Rm:
+	case i.Record.Flags.Rm:
 		return "", hint(fmt.Errorf("make unit of container %q: it is removed at its end", i.Name), "make it without --rm")
 	}
 	call := []string{vitro}
@@ -36,8 +36,8 @@ func (e *Engine) Service(i *Info, vitro, restart string, after []string) (string
 		call = append(call, "--root", e.Dir)
 	}
 	stop := 10 * time.Second
-	if i.Flags.StopTimeout != nil {
-		stop = time.Duration(*i.Flags.StopTimeout) * time.Second
+	if i.Record.Flags.StopTimeout != nil {
+		stop = time.Duration(*i.Record.Flags.StopTimeout) * time.Second
 	}
 	return unit.Service(unit.Container{
 		Name: i.Name, Dir: i.Dir, Vitro: call, Stop: stop, User: os.Geteuid() != 0, Restart: restart, After: after,

@@ -6,12 +6,15 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"vitro/container"
+	"vitro/image"
 	"vitro/monitor"
 	"vitro/network"
 )
@@ -28,18 +31,53 @@ const (
 	Exited     Status = "exited"
 )
 
-// An Info is what is known about a container.
-type Info struct {
-	*Record
+// A Card is what a list says of a container. There may be a thousand of them,
+// and somebody waits: it is made of as little as can be read and kept.
+type Card struct {
+	ID      string
+	Name    string
+	Created time.Time
+	Image   string // as it was asked for; with --rootfs a folder
+	ImageID image.Digest
+	DiffIDs []image.Digest
+	Command []string
+	Labels  map[string]string
+
 	Dir    string
 	Status Status
-	State  *container.State // of its process, as long as that lives
-	Exit   *container.Exit  // how it ended the last time, nil if it has not
-	Health *monitor.Condition
-	Wanted container.Wanted
-	Beside int // the process beside it, 0 if there is none
+	Pid    int             // of its first process; 0 if it doesn't run
+	Began  time.Time       // and when that began
+	Exit   *container.Exit // how it ended, if it doesn't run; nil if it has not
+	Beside int             // the process beside it; 0 if there is none
 
+	// What is read only where it is asked for: see Part.
 	Networks network.Attachments // those of its last start
+	Health   *monitor.Condition
+}
+
+// An Info is all that is known about a container.
+type Info struct {
+	Card
+	Record *Record
+	Last   *container.Exit // how it ended the last time, nil if it has not
+}
+
+// A Part reads a part of a Card that most lists don't show: each is one more
+// file of each container.
+type Part func(*Card) error
+
+// WithNetworks reads what the container is plugged into.
+func WithNetworks(c *Card) (err error) {
+	c.Networks, err = network.ReadAttachments(c.Dir)
+	return err
+}
+
+// WithHealth reads how a running container is.
+func WithHealth(c *Card) error {
+	if c.Pid != 0 {
+		c.Health = monitor.ReadCondition(c.Dir)
+	}
+	return nil
 }
 
 // Info looks at a container.
@@ -48,77 +86,121 @@ func (e *Engine) Info(name string) (*Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	return e.info(c)
-}
-
-// info looks at a container; at one that has lost the process beside it after
-// it was looked after.
-func (e *Engine) info(c *container.Container) (*Info, error) {
-	if c.State != nil && c.Holder() == 0 {
-		_, _ = e.mend(c) // if that can't be, it is shown as it is
-		var err error
-		if c, err = e.Containers.Look(c.ID); err != nil {
-			return nil, err
-		}
-	}
-	return look(c)
-}
-
-func look(c *container.Container) (*Info, error) {
-	r, err := loadRecord(c.Dir)
+	card, err := e.card(c.ID, WithNetworks, WithHealth)
 	if err != nil {
 		return nil, err
 	}
-	i := &Info{Record: r, Dir: c.Dir, Wanted: c.Wanted(), Beside: c.Holder()}
-	if i.Networks, err = network.ReadAttachments(c.Dir); err != nil {
+	i := &Info{Card: *card}
+	if i.Record, err = loadRecord(c.Dir); err != nil {
 		return nil, err
 	}
-	if i.Exit, err = c.LoadExit(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if i.Last, err = c.LoadExit(); errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return i, err
+}
+
+// card looks at a container; at one that has lost the process beside it after
+// it was looked after.
+func (e *Engine) card(id string, parts ...Part) (*Card, error) {
+	s, err := e.Containers.See(id)
+	if err == nil && s.Made && s.Beside == 0 {
+		if c, err := e.Containers.Look(id); err == nil {
+			_, _ = e.mend(c) // if that can't be, it is shown as it is
+		}
+		s, err = e.Containers.See(id)
+	}
+	if err != nil {
 		return nil, err
 	}
-	s := c.Status()
+	card, err := e.look(id, s)
+	for _, read := range parts {
+		if err == nil {
+			err = read(card)
+		}
+	}
+	return card, err
+}
+
+// look reads a container's card.
+func (e *Engine) look(id string, s container.Sight) (*Card, error) {
+	c := &container.Container{ID: id, Dir: filepath.Join(e.Containers.Root, id)}
+	card, err := loadCard(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	card.Beside = s.Beside
+	switch s.Status {
+	case container.Paused:
+		card.Status, card.Pid, card.Began = Paused, s.Pid, s.Started
+		return card, nil
+	case container.Running:
+		card.Status, card.Pid, card.Began = Running, s.Pid, s.Started
+		return card, nil
+	}
+	if card.Exit, err = c.LoadExit(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	switch {
-	case s == container.Paused:
-		i.Status = Paused
-	case s == container.Running:
-		i.Status = Running
-	case i.Exit == nil || i.Exit.Started.IsZero():
-		i.Status = Created
-	case i.Beside != 0 && i.Exit.Restarts > 0:
-		i.Status = Restarting
+	case card.Exit == nil || card.Exit.Started.IsZero():
+		card.Status = Created
+	case card.Beside != 0 && card.Exit.Restarts > 0:
+		card.Status = Restarting
 	default:
-		i.Status = Exited
+		card.Status = Exited
 	}
-	if i.Status == Running || i.Status == Paused {
-		i.State, i.Health = c.State, monitor.ReadCondition(c.Dir)
+	return card, nil
+}
+
+// loadCard reads of a Record what a list shows. To decode all of it costs as
+// much as all else that is asked of a container for a list.
+func loadCard(dir string) (*Card, error) {
+	var r struct {
+		ID, Name string
+		Created  time.Time
+		Flags    struct {
+			Image, Entrypoint string
+			Command           []string
+			EntrypointSet     bool
+			Labels            map[string]string
+		}
+		ImageID image.Digest
+		Config  struct {
+			Entrypoint, Cmd []string
+			Labels          map[string]string
+		}
+		DiffIDs []image.Digest
 	}
-	return i, nil
+	if err := readRecord(dir, &r); err != nil {
+		return nil, err
+	}
+	f := Flags{Command: r.Flags.Command, Entrypoint: r.Flags.Entrypoint, EntrypointSet: r.Flags.EntrypointSet}
+	return &Card{
+		ID: r.ID, Name: r.Name, Created: r.Created, Image: r.Flags.Image, ImageID: r.ImageID, DiffIDs: r.DiffIDs, Dir: dir,
+		Command: f.command(r.Config.Entrypoint, r.Config.Cmd), Labels: labels(r.Config.Labels, r.Flags.Labels),
+	}, nil
 }
 
 // List looks at all containers, the newest first. One that goes while it looks
 // is left out.
-func (e *Engine) List() ([]*Info, error) {
+func (e *Engine) List(parts ...Part) ([]*Card, error) {
 	ids, err := e.Containers.IDs()
 	if err != nil {
 		return nil, err
 	}
-	all := make([]*Info, len(ids))
+	all := make([]*Card, len(ids))
 	errs := make([]error, len(ids))
 	each(len(ids), func(n int) {
-		c, err := e.Containers.Look(ids[n])
-		if err != nil {
-			return
-		}
-		all[n], errs[n] = e.info(c)
+		all[n], errs[n] = e.card(ids[n], parts...)
 		if errors.Is(errs[n], os.ErrNotExist) || errors.Is(errs[n], container.ErrNotFound) {
-			errs[n] = nil // still in the making, or just gone
+			all[n], errs[n] = nil, nil // still in the making, or just gone
 		}
 	})
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	all = slices.DeleteFunc(all, func(i *Info) bool { return i == nil })
-	sortInfos(all)
+	all = slices.DeleteFunc(all, func(c *Card) bool { return c == nil })
+	slices.SortStableFunc(all, func(a, b *Card) int { return b.Created.Compare(a.Created) })
 	return all, nil
 }
 
@@ -134,8 +216,4 @@ func each(n int, do func(int)) {
 		})
 	}
 	group.Wait()
-}
-
-func sortInfos(all []*Info) {
-	slices.SortStableFunc(all, func(a, b *Info) int { return b.Created.Compare(a.Created) })
 }

@@ -248,15 +248,15 @@ func (e *Engine) Inspect(name string, size bool) (*Inspection, error) {
 		ResolvConfPath: filepath.Join(i.Dir, "resolv.conf"), HostnamePath: filepath.Join(i.Dir, "hostname"), HostsPath: filepath.Join(i.Dir, "hosts"),
 		Name: "/" + i.Name, Driver: "overlay2", Platform: runtime.GOOS,
 	}
-	if d := i.Flags.LogDriver; d == "" || strings.HasSuffix(d, "-file") {
+	if d := i.Record.Flags.LogDriver; d == "" || strings.HasSuffix(d, "-file") {
 		r.LogPath = filepath.Join(i.Dir, monitor.LogFile)
 	}
 	if args := s.Process.Args; len(args) > 0 {
 		r.Path, r.Args = args[0], args[1:]
 	}
 	r.State = i.inspectState()
-	if i.Exit != nil {
-		r.RestartCount = i.Exit.Restarts
+	if i.Last != nil {
+		r.RestartCount = i.Last.Restarts
 	}
 	r.GraphDriver = i.inspectDriver()
 	r.Mounts = inspectMounts(i.Dir)
@@ -264,7 +264,7 @@ func (e *Engine) Inspect(name string, size bool) (*Inspection, error) {
 	r.Config = i.inspectConfig(s)
 	r.NetworkSettings = i.inspectNetwork()
 	if size {
-		rw, all := e.Sizes(i)
+		rw, all := e.Sizes(&i.Card)
 		r.SizeRw, r.SizeRootFs = &rw, &all
 	}
 	return r, nil
@@ -282,7 +282,7 @@ func (e *Engine) configOf(i *Info) (*specs.Spec, error) {
 	}
 	p, err := e.prepare(context.Background(), i.Record, [2]uint16{}, onlyLook)
 	if err != nil { // something that it needs is gone: the rest can still be shown
-		return &specs.Spec{Process: &specs.Process{Args: i.Command()}, Root: &specs.Root{}, Linux: &specs.Linux{}}, nil
+		return &specs.Spec{Process: &specs.Process{Args: i.Command}, Root: &specs.Root{}, Linux: &specs.Linux{}}, nil
 	}
 	return p.Spec, nil
 }
@@ -292,7 +292,7 @@ func (i *Info) inspectState() InspectedState {
 		Status: string(i.Status), Running: i.Status == Running || i.Status == Paused, Paused: i.Status == Paused,
 		Restarting: i.Status == Restarting, StartedAt: never, FinishedAt: never, MonitorPid: i.Beside,
 	}
-	if x := i.Exit; x != nil {
+	if x := i.Last; x != nil {
 		s.ExitCode, s.OOMKilled, s.Error, s.FinishedAt = x.Code, x.OOM, x.Error, x.Finished.UTC().Format(time.RFC3339Nano)
 		if !x.Started.IsZero() {
 			s.StartedAt = x.Started.UTC().Format(time.RFC3339Nano)
@@ -300,9 +300,9 @@ func (i *Info) inspectState() InspectedState {
 			s.FinishedAt = never
 		}
 	}
-	if i.State != nil {
-		s.Pid, s.ExitCode, s.OOMKilled, s.Error = i.State.Pid, 0, false, ""
-		s.StartedAt = i.State.Created.UTC().Format(time.RFC3339Nano)
+	if i.Pid != 0 {
+		s.Pid, s.ExitCode, s.OOMKilled, s.Error = i.Pid, 0, false, ""
+		s.StartedAt = i.Began.UTC().Format(time.RFC3339Nano)
 	}
 	if h := i.Health; h != nil {
 		s.Health = &InspectedHealth{Status: h.Status, FailingStreak: h.Failing, Log: []InspectedCheck{}}
@@ -316,18 +316,18 @@ func (i *Info) inspectState() InspectedState {
 // inspectDriver has the layers with the highest first, as mount(8) takes them.
 func (i *Info) inspectDriver() InspectedDriver {
 	d := InspectedDriver{Name: "overlay2", Data: map[string]string{}}
-	if i.Flags.Rootfs {
+	if i.Record.Flags.Rootfs {
 		d.Name = "rootfs"
-		d.Data["MergedDir"] = strings.TrimSuffix(i.Flags.Image, ":O")
+		d.Data["MergedDir"] = strings.TrimSuffix(i.Record.Flags.Image, ":O")
 		return d
 	}
-	lower := slices.Clone(i.Layers)
+	lower := slices.Clone(i.Record.Layers)
 	slices.Reverse(lower)
 	d.Data["LowerDir"] = strings.Join(lower, ":")
 	d.Data["UpperDir"], d.Data["WorkDir"] = filepath.Join(i.Dir, "upper"), filepath.Join(i.Dir, "work")
 	d.Data["MergedDir"] = filepath.Join(i.Dir, "rootfs")
-	if i.State != nil { // mounted in the container's own namespace only
-		d.Data["MergedDir"] = "/proc/" + itoa(i.State.Pid) + "/root"
+	if i.Pid != 0 { // mounted in the container's own namespace only
+		d.Data["MergedDir"] = "/proc/" + itoa(i.Pid) + "/root"
 	}
 	return d
 }
@@ -346,16 +346,16 @@ func inspectMounts(dir string) []InspectedMount {
 }
 
 func (i *Info) inspectConfig(s *specs.Spec) InspectedConfig {
-	f := &i.Flags
+	f := &i.Record.Flags
 	c := InspectedConfig{
-		Hostname: s.Hostname, Domainname: f.Domainname, User: or(f.User, i.Config.User), AttachStdin: f.Interactive && !f.OpenInput,
+		Hostname: s.Hostname, Domainname: f.Domainname, User: or(f.User, i.Record.Config.User), AttachStdin: f.Interactive && !f.OpenInput,
 		AttachStdout: true, AttachStderr: true, Tty: f.Terminal, OpenStdin: f.Interactive, StdinOnce: f.Interactive && !f.OpenInput,
-		Env: s.Process.Env, Image: f.Image, WorkingDir: or(f.Workdir, i.Config.WorkingDir), Labels: i.Labels(),
-		StopSignal: or(f.StopSignal, i.Config.StopSignal), StopTimeout: f.StopTimeout, ExposedPorts: i.Config.ExposedPorts, Volumes: i.Config.Volumes,
-		Cmd: f.Command, Entrypoint: i.Config.Entrypoint,
+		Env: s.Process.Env, Image: f.Image, WorkingDir: or(f.Workdir, i.Record.Config.WorkingDir), Labels: i.Labels,
+		StopSignal: or(f.StopSignal, i.Record.Config.StopSignal), StopTimeout: f.StopTimeout, ExposedPorts: i.Record.Config.ExposedPorts, Volumes: i.Record.Config.Volumes,
+		Cmd: f.Command, Entrypoint: i.Record.Config.Entrypoint,
 	}
 	if len(f.Command) == 0 && !f.EntrypointSet {
-		c.Cmd = i.Config.Cmd
+		c.Cmd = i.Record.Config.Cmd
 	}
 	if f.EntrypointSet {
 		if c.Entrypoint = nil; f.Entrypoint != "" {
@@ -370,7 +370,7 @@ func (i *Info) inspectConfig(s *specs.Spec) InspectedConfig {
 }
 
 func (i *Info) inspectHostConfig(s *specs.Spec) InspectedHostConfig {
-	f := &i.Flags
+	f := &i.Record.Flags
 	h := InspectedHostConfig{
 		Binds: f.Volumes, NetworkMode: or(f.Network, "default"), AutoRemove: f.Rm, CapAdd: f.CapAdd, CapDrop: f.CapDrop,
 		CgroupnsMode: or(f.Cgroupns, "private"), Dns: f.DNS, DnsOptions: f.DNSOption, DnsSearch: f.DNSSearch, ExtraHosts: f.AddHost, GroupAdd: f.GroupAdd,
@@ -432,7 +432,7 @@ func (i *Info) inspectNetwork() InspectedNetwork {
 		if e.DNS {
 			v.DNSNames = slices.Concat([]string{i.Name, i.ID[:12]}, e.Aliases)
 		}
-		if i.State != nil { // a container that doesn't run has no addresses
+		if i.Pid != 0 { // a container that doesn't run has no addresses
 			v.EndpointID = e.ID(i.ID)
 			v.Gateway, v.IPAddress, v.IPPrefixLen = addressParts(e.Gateway, e.Address)
 			v.IPv6Gateway, v.GlobalIPv6Address, v.GlobalIPv6PrefixLen = addressParts(e.Gateway6, e.Address6)
@@ -442,10 +442,10 @@ func (i *Info) inspectNetwork() InspectedNetwork {
 			n.Gateway, n.IPAddress, n.IPPrefixLen, n.MacAddress = v.Gateway, v.IPAddress, v.IPPrefixLen, v.MacAddress
 		}
 	}
-	if i.State == nil {
+	if i.Pid == 0 {
 		return n
 	}
-	n.SandboxKey = "/proc/" + itoa(i.State.Pid) + "/ns/net"
+	n.SandboxKey = "/proc/" + itoa(i.Pid) + "/ns/net"
 	for _, exposed := range i.Networks.Exposed {
 		n.Ports[exposed] = nil
 	}

@@ -220,7 +220,7 @@ func (l *life) execute(c *container.Container, p *Prepared) (*monitor.Watch, err
 
 // settle writes what others have to know.
 func (l *life) settle(c *container.Container, p *Prepared, w *monitor.Watch, pid int) (err error) {
-	if err := c.Save(&container.State{Pid: pid, Created: w.Started, Cgroups: p.Cgroups}); err != nil {
+	if err := c.Save(&container.State{Pid: pid, Created: w.Started, Beside: os.Getpid(), Cgroups: p.Cgroups}); err != nil {
 		return err
 	}
 	if w.Orders, err = l.e.orders(l.rec, p.Spec); err != nil {

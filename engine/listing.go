@@ -24,7 +24,7 @@ func imageListing(img image.Image) listing.Image {
 // ImageUsage counts what images take as archives, which is what the list of
 // images says: each of them with what it shares with others and how many of
 // the containers stand on it, and all layers together, each once.
-func (e *Engine) ImageUsage(containers []*Info) (all int64, images []listing.Image, err error) {
+func (e *Engine) ImageUsage(containers []*Card) (all int64, images []listing.Image, err error) {
 	imgs, err := e.Images.List()
 	if err != nil {
 		return 0, nil, err

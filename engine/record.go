@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -41,15 +42,23 @@ type Record struct {
 }
 
 func loadRecord(dir string) (*Record, error) {
-	data, err := smallfile.Read(filepath.Join(dir, recordFile))
-	if err != nil {
+	r := new(Record)
+	if err := readRecord(dir, r); err != nil {
 		return nil, err
 	}
-	r := new(Record)
-	if err := json.Unmarshal(data, r); err != nil {
-		return nil, fmt.Errorf("read %s/%s: %w", dir, recordFile, err)
-	}
 	return r, nil
+}
+
+// readRecord reads the file into a struct that has the fields of a Record that matter.
+func readRecord(dir string, to any) error {
+	data, err := smallfile.Read(dir + "/" + recordFile)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, to); err != nil {
+		return fmt.Errorf("read %s/%s: %w", dir, recordFile, err)
+	}
+	return nil
 }
 
 func saveRecord(c *container.Container, r *Record) error {
@@ -60,19 +69,35 @@ func saveRecord(c *container.Container, r *Record) error {
 	return c.Write(recordFile, append(data, '\n'))
 }
 
+// MarshalJSON leaves out what was not asked for: a list of containers reads the
+// record of each, and that of a hundred flags that nobody gave takes longer than all the rest.
+func (f Flags) MarshalJSON() ([]byte, error) {
+	given := make(map[string]any)
+	v := reflect.ValueOf(f)
+	for _, field := range reflect.VisibleFields(v.Type()) {
+		if part := v.FieldByIndex(field.Index); !part.IsZero() && field.Tag.Get("json") != "-" {
+			given[field.Name] = part.Interface()
+		}
+	}
+	return json.Marshal(given)
+}
+
 // Labels are the image's, under those that were asked for.
-func (r *Record) Labels() map[string]string {
-	all := make(map[string]string, len(r.Config.Labels)+len(r.Flags.Labels))
-	maps.Copy(all, r.Config.Labels)
-	maps.Copy(all, r.Flags.Labels)
+func (r *Record) Labels() map[string]string { return labels(r.Config.Labels, r.Flags.Labels) }
+
+func labels(image, asked map[string]string) map[string]string {
+	all := make(map[string]string, len(image)+len(asked))
+	maps.Copy(all, image)
+	maps.Copy(all, asked)
 	return all
 }
 
 // Command is the program and its arguments, put together as Docker does: an
 // entrypoint on the command line drops the image's command.
-func (r *Record) Command() []string {
-	f := &r.Flags
-	entry, cmd := r.Config.Entrypoint, r.Config.Cmd
+func (r *Record) Command() []string { return r.Flags.command(r.Config.Entrypoint, r.Config.Cmd) }
+
+// command takes the image's entrypoint and command.
+func (f *Flags) command(entry, cmd []string) []string {
 	if f.EntrypointSet {
 		entry, cmd = nil, nil
 		if f.Entrypoint != "" {

@@ -3,19 +3,16 @@
 package engine
 
 import (
-	"bufio"
-	"fmt"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"vitro/container"
+	"vitro/internal/smallfile"
 )
 
 // A Usage is what a container uses.
@@ -39,119 +36,141 @@ type Meter struct {
 	names  []string // empty: all that run
 	all    bool
 	memory int64
-	mu     sync.Mutex
-	last   map[string]sample // by ID
+	net    uint64  // our own network namespace
+	probes []probe // of the last measurement; the first time, for the next
+	begun  bool
 }
 
-type sample struct {
-	at  time.Time
-	cpu uint64 // ns
+// A probe is one container's.
+type probe struct {
+	asked, id, name string
+	state           *container.State // nil: it doesn't run
+	at              time.Time        // when cpu was read; zero if it was not
+	cpu             uint64           // ns
 }
 
 // Meter begins to measure the containers that are named, or all.
 func (e *Engine) Meter(names []string, all bool) (*Meter, error) {
-	m := &Meter{e: e, names: names, all: all, last: make(map[string]sample), memory: machineMemory()}
-	var ids []string
-	for _, name := range names {
-		c, err := e.find(name)
-		if err != nil {
-			return nil, err
-		}
-		ids = append(ids, c.ID)
+	m := &Meter{e: e, names: names, all: all, memory: machineMemory(), net: netns("self")}
+	var err error
+	if m.probes, err = m.find(); err != nil {
+		return nil, err
 	}
-	if len(names) == 0 {
-		var err error
-		if ids, err = e.Containers.IDs(); err != nil {
-			return nil, err
-		}
-	}
-	m.begin(ids)
-	return m, nil
-}
-
-// begin notes how much of the processors each container has used: nothing else
-// is known from two measurements only, and the memory is dear to ask for.
-func (m *Meter) begin(ids []string) {
-	each(len(ids), func(n int) {
-		c, err := m.e.Containers.Look(ids[n])
-		if err != nil || c.State == nil {
+	// Nothing but this is known from two measurements only.
+	each(len(m.probes), func(n int) {
+		p := &m.probes[n]
+		if p.state == nil {
 			return
 		}
 		now := time.Now()
-		if cpu, err := c.State.Cgroups.CPU(); err == nil {
-			m.mu.Lock()
-			m.last[c.ID] = sample{now, cpu}
-			m.mu.Unlock()
+		if cpu, err := p.state.Cgroups.CPU(); err == nil {
+			p.at, p.cpu = now, cpu
 		}
 	})
+	return m, nil
 }
 
-// Measure measures once.
-func (m *Meter) Measure() ([]Usage, error) {
-	var list []Usage
+// find finds the containers that are to be measured.
+func (m *Meter) find() (list []probe, err error) {
 	if len(m.names) > 0 {
 		for _, name := range m.names {
-			i, err := m.e.Info(name)
+			c, err := m.e.Info(name)
 			if err != nil {
 				return nil, err
 			}
-			list = append(list, m.measure(name, i))
+			list = append(list, probe{asked: name, id: c.ID, name: c.Name})
 		}
-		return list, nil
+	} else {
+		cards, err := m.e.List()
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range cards {
+			if c.Pid != 0 || m.all {
+				list = append(list, probe{asked: c.ID[:12], id: c.ID, name: c.Name})
+			}
+		}
 	}
-	infos, err := m.e.List()
-	if err != nil {
-		return nil, err
-	}
-	infos = slices.DeleteFunc(infos, func(i *Info) bool { return i.State == nil && !m.all })
-	list = make([]Usage, len(infos))
-	each(len(infos), func(n int) { list[n] = m.measure(infos[n].ID[:12], infos[n]) })
+	each(len(list), func(n int) {
+		if c, err := m.e.Containers.Look(list[n].id); err == nil && c.State != nil && c.State.Alive() {
+			list[n].state = c.State
+		}
+	})
 	return list, nil
 }
 
-func (m *Meter) measure(asked string, i *Info) Usage {
-	u := Usage{Asked: asked, ID: i.ID, Name: i.Name, Unknown: i.State == nil}
+// Measure measures once: the first time the containers that there were when the
+// Meter was made, then those that there are.
+func (m *Meter) Measure() ([]Usage, error) {
+	if m.begun {
+		last := make(map[string]probe, len(m.probes))
+		for _, p := range m.probes {
+			last[p.id] = p
+		}
+		var err error
+		if m.probes, err = m.find(); err != nil {
+			return nil, err
+		}
+		for n := range m.probes {
+			p := &m.probes[n]
+			p.at, p.cpu = last[p.id].at, last[p.id].cpu
+		}
+	}
+	m.begun = true
+	used := make([]Usage, len(m.probes))
+	each(len(used), func(n int) { used[n] = m.measure(&m.probes[n]) })
+	return slices.DeleteFunc(used, func(u Usage) bool { return u.Unknown && len(m.names) == 0 && !m.all }), nil
+}
+
+func (m *Meter) measure(p *probe) Usage {
+	u := Usage{Asked: p.asked, ID: p.id, Name: p.name, Unknown: p.state == nil}
 	if u.Unknown {
 		return u
 	}
 	now := time.Now()
-	s, err := i.State.Cgroups.Stats()
+	s, err := p.state.Cgroups.Stats()
 	if err != nil {
 		u.Unknown = true // it has just ended
 		return u
 	}
-	m.mu.Lock()
-	last, ok := m.last[i.ID]
-	m.last[i.ID] = sample{now, s.CPU}
-	m.mu.Unlock()
-	if ok && s.CPU >= last.cpu && now.After(last.at) {
-		u.CPU = float64(s.CPU-last.cpu) / float64(now.Sub(last.at).Nanoseconds()) * 100
+	if !p.at.IsZero() && s.CPU >= p.cpu && now.After(p.at) {
+		u.CPU = float64(s.CPU-p.cpu) / float64(now.Sub(p.at).Nanoseconds()) * 100
 	}
+	p.at, p.cpu = now, s.CPU
 	u.Memory, u.Limit, u.PIDs = int64(s.Memory), m.memory, int64(s.Pids)
 	if s.MemoryLimit < math.MaxInt64 && int64(s.MemoryLimit) < m.memory {
 		u.Limit = int64(s.MemoryLimit)
 	}
-	u.Read, u.Write = i.State.Cgroups.BlockIO()
-	u.Rx, u.Tx = traffic(i.State)
+	u.Read, u.Write = p.state.Cgroups.BlockIO()
+	if pid := strconv.Itoa(p.state.Pid); netns(pid) != m.net { // else it has the host's links
+		u.Rx, u.Tx = traffic(pid)
+	}
 	return u
 }
 
-// traffic is what the links of a container's network namespace have counted,
-// but for the loopback.
-func traffic(s *container.State) (rx, tx int64) {
-	var own, its unix.Stat_t
-	if unix.Stat("/proc/self/ns/net", &own) == nil && unix.Stat(fmt.Sprintf("/proc/%d/ns/net", s.Pid), &its) == nil && own.Ino == its.Ino {
-		return 0, 0 // the host's
+// netns is a process's network namespace, by its inode; 0 if it can't be known.
+func netns(pid string) uint64 {
+	var st unix.Stat_t
+	if unix.Stat("/proc/"+pid+"/ns/net", &st) != nil {
+		return 0
 	}
-	f, err := os.Open(fmt.Sprintf("/proc/%d/net/dev", s.Pid))
+	return st.Ino
+}
+
+// traffic is what the links of a process's network namespace have counted, but
+// for the loopback.
+func traffic(pid string) (rx, tx int64) {
+	data, err := smallfile.Read("/proc/" + pid + "/net/dev")
 	if err != nil {
 		return 0, 0
 	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		name, counts, ok := strings.Cut(lines.Text(), ":")
+	for line := range strings.Lines(string(data)) {
+		name, counts, ok := strings.Cut(line, ":")
+		if !ok || strings.TrimSpace(name) == "lo" {
+			continue
+		}
 		c := strings.Fields(counts)
-		if !ok || len(c) < 9 || strings.TrimSpace(name) == "lo" {
+		if len(c) < 9 {
 			continue
 		}
 		in, _ := strconv.ParseInt(c[0], 10, 64)

@@ -88,6 +88,9 @@ func (e *Error) ExitCode() int { return max(1, e.code) }
 // nothing dear, but {{json .}} does.
 func (f *Format) Uses(field string) bool { return !f.json && uses(f.tmpl.Tree.Root, field) }
 
+// Prints says whether a field of the row may be printed, be it by the word json.
+func (f *Format) Prints(field string) bool { return uses(f.tmpl.Tree.Root, field) }
+
 func uses(n parse.Node, field string) bool {
 	any := func(nodes ...parse.Node) bool {
 		for _, n := range nodes {

@@ -146,7 +146,7 @@ type usage struct {
 }
 
 func measure(e *engine.Engine) (u usage, err error) {
-	infos, err := e.List()
+	infos, err := e.List(engine.WithNetworks, engine.WithHealth)
 	if err != nil {
 		return u, err
 	}

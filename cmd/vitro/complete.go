@@ -111,7 +111,7 @@ func known(e *engine.Engine, kind string) []string {
 		}
 		var names []string
 		for _, i := range all {
-			if (i.State != nil) == (kind == "running") {
+			if (i.Pid != 0) == (kind == "running") {
 				names = append(names, i.Name)
 			}
 		}

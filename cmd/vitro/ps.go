@@ -50,7 +50,11 @@ func psCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		infos, err := e.List()
+		f, err := format.Parse(l.format, listing.Containers(l.quiet, size))
+		if err != nil {
+			return err
+		}
+		infos, err := e.List(partsOf(f, set)...)
 		if err != nil {
 			return err
 		}
@@ -60,10 +64,6 @@ func psCommand(a *app) *cobra.Command {
 		}
 		if latest {
 			last = 1
-		}
-		f, err := format.Parse(l.format, listing.Containers(l.quiet, size))
-		if err != nil {
-			return err
 		}
 		all = all || last >= 0 || len(set.Values("status")) > 0 || len(set.Values("exited")) > 0
 		size = size || f.Uses("Size")
@@ -79,16 +79,30 @@ func psCommand(a *app) *cobra.Command {
 			}
 			table = append(table, item.Row(now, l.long))
 		}
-		return rows(&l, listing.Containers(l.quiet, size), table)
+		return format.Rows(os.Stdout, f, table)
 	}
 	return c
 }
 
+// partsOf is what has to be known of each container to list them.
+func partsOf(f *format.Format, set filter.Set) (parts []engine.Part) {
+	asked := func(fields, keys string) bool {
+		return slices.ContainsFunc(strings.Fields(fields), f.Prints) || slices.ContainsFunc(strings.Fields(keys), set.Has)
+	}
+	if asked("Ports Networks", "network publish expose") {
+		parts = append(parts, engine.WithNetworks)
+	}
+	if asked("Status", "health") {
+		parts = append(parts, engine.WithHealth)
+	}
+	return parts
+}
+
 // listContainer is what a list needs to know of a container.
-func listContainer(i *engine.Info) *listing.Container {
+func listContainer(i *engine.Card) *listing.Container {
 	c := &listing.Container{
-		ID: i.ID, Name: i.Name, Image: i.Flags.Image, ImageID: string(i.ImageID), Command: strings.Join(i.Command(), " "),
-		Created: i.Created, Labels: i.Labels(), State: listing.State{Status: string(i.Status)},
+		ID: i.ID, Name: i.Name, Image: i.Image, ImageID: string(i.ImageID), Command: strings.Join(i.Command, " "),
+		Created: i.Created, Labels: i.Labels, State: listing.State{Status: string(i.Status)},
 	}
 	if i.Exit != nil {
 		c.State.ExitCode, c.State.Started, c.State.Finished = i.Exit.Code, i.Exit.Started, i.Exit.Finished
@@ -96,8 +110,8 @@ func listContainer(i *engine.Info) *listing.Container {
 	for _, e := range i.Networks.Endpoints {
 		c.Networks = append(c.Networks, listing.Network{Name: e.Network, ID: e.NetworkID})
 	}
-	if i.State != nil {
-		c.State.Started = i.State.Created
+	if i.Pid != 0 {
+		c.State.Started = i.Began
 		c.Ports = listPorts(i.Networks)
 	}
 	if i.Health != nil {
@@ -122,7 +136,7 @@ func listPorts(a network.Attachments) (list []listing.Port) {
 }
 
 // aroundOf resolves what the filters before, since and ancestor name.
-func aroundOf(e *engine.Engine, set filter.Set, infos []*engine.Info) (a listing.Around, err error) {
+func aroundOf(e *engine.Engine, set filter.Set, infos []*engine.Card) (a listing.Around, err error) {
 	for _, f := range []struct {
 		key string
 		to  **time.Time
@@ -224,8 +238,8 @@ func pruneContainers(e *engine.Engine, set filter.Set) (freed int64, err error) 
 			return 0, err
 		}
 	}
-	removed, freed, err := e.Prune(func(i *engine.Info) bool {
-		return (until.IsZero() || i.Created.Before(until)) && set.Label(i.Labels())
+	removed, freed, err := e.Prune(func(i *engine.Card) bool {
+		return (until.IsZero() || i.Created.Before(until)) && set.Label(i.Labels)
 	})
 	printRemoved("Containers", removed)
 	return freed, err

@@ -14,12 +14,14 @@ import (
 	"bytes"
 	"io/fs"
 	"os"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// Read reads a file.
+// Read reads a file. What falls short of what was asked for is taken for the
+// end of a file of a disk, and not of one of the kernel's.
 func Read(path string) ([]byte, error) {
 	fd, err := open(path, unix.O_RDONLY, 0)
 	if err != nil {
@@ -38,8 +40,32 @@ func Read(path string) ([]byte, error) {
 		}
 		if data = data[:len(data)+n]; len(data) == cap(data) {
 			data = append(data, 0)[:len(data)]
+		} else if onDisk(path) {
+			return bytes.Clone(data), nil
 		}
 	}
+}
+
+// onDisk tells the files of file systems apart from those that the kernel makes
+// when they are read, piece by piece.
+func onDisk(path string) bool {
+	return strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "/proc/") && !strings.HasPrefix(path, "/sys/")
+}
+
+// First reads the beginning of a file into buf, by one call of the kernel's: all
+// of it, where the kernel makes a file's text at once, as in /proc/PID/stat, and
+// it fits. It returns what it has filled.
+func First(path string, buf []byte) ([]byte, error) {
+	fd, err := open(path, unix.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer closeRaw(fd)
+	n, errno := transfer(unix.SYS_READ, fd, buf)
+	if errno != 0 {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: errno}
+	}
+	return buf[:n], nil
 }
 
 // Write writes a file, which is made if it is not there, and emptied if it is.
@@ -72,9 +98,16 @@ func Open(path string, flags int, mode uint32) (*os.File, error) {
 }
 
 func open(path string, flags int, mode uint32) (int, error) {
-	p, err := unix.BytePtrFromString(path)
-	if err != nil {
-		return -1, &fs.PathError{Op: "open", Path: path, Err: err}
+	var short [256]byte // on the stack, as most paths are
+	p := &short[0]
+	if len(path) < len(short) && strings.IndexByte(path, 0) < 0 {
+		copy(short[:], path)
+	} else {
+		long, err := unix.BytePtrFromString(path)
+		if err != nil {
+			return -1, &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+		p = long
 	}
 	at := unix.AT_FDCWD
 	for {
