@@ -7,12 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	ossignal "os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -49,6 +51,30 @@ type Launch struct {
 	Adopt bool           // it runs, and has lost the process beside it
 	New   bool           // it was made for this start: if that is refused, it is not to stay
 	View  string         // for the program's own use: how the caller wants to see the start
+}
+
+// keepTerminal has a process keep the terminal of one that its user has left.
+func (e *Engine) keepTerminal(terminal *os.File) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(self, BesideVerb, "keep", e.Dir, "")
+	cmd.Args[0], cmd.Dir, cmd.Env = "vitro", "/", environment()
+	cmd.ExtraFiles, cmd.SysProcAttr = []*os.File{terminal}, &syscall.SysProcAttr{Setsid: true}
+	defer hearAll()()
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("keep the process's terminal: %w", err)
+	}
+	return cmd.Process.Release() // it outlives us
+}
+
+// drain keeps a terminal until no process has it any more. What is written to
+// it nobody reads; but whoever writes is not to wait for a reader.
+func drain() error {
+	const terminal = 3 // the first of os/exec's ExtraFiles
+	_, _ = io.Copy(io.Discard, os.NewFile(terminal, "terminal"))
+	return nil
 }
 
 // Launch starts a container, or has it adopted. The connection is for
@@ -119,8 +145,11 @@ func Beside(args []string, hooks func(view string) Hooks) error {
 	if err != nil {
 		return err
 	}
-	if args[0] == "end" {
+	switch args[0] {
+	case "end":
 		return e.besideEnd(args[2])
+	case "keep":
+		return drain()
 	}
 	const conn = 3 // the first of os/exec's ExtraFiles
 	unix.CloseOnExec(conn)

@@ -30,10 +30,12 @@ type ExecFlags struct {
 	Env, EnvFiles                             []string
 	Workdir, User                             string
 	Size                                      [2]uint16 // of the caller's terminal
+	DetachKeys                                []byte    // leave the process to itself, if it has a terminal
 }
 
 // Exec runs one more process in a running container, with this process as its
-// parent, to its end; or, detached, only starts it.
+// parent, to its end, or until the user leaves it, which is
+// monitor.ErrDetached; or, detached, only starts it.
 func (e *Engine) Exec(name string, f *ExecFlags) (exit monitor.Exit, err error) {
 	c, err := e.find(name)
 	if err != nil {
@@ -63,7 +65,8 @@ func (e *Engine) Exec(name string, f *ExecFlags) (exit monitor.Exit, err error) 
 		return exit, err
 	}
 	defer unix.Close(pidfd)
-	streams := &monitor.Streams{Terminal: f.Terminal, Interactive: f.Interactive}
+	streams := &monitor.Streams{Terminal: f.Terminal, Interactive: f.Interactive, DetachKeys: f.DetachKeys,
+		Keep: e.keepTerminal}
 	if f.Detach {
 		streams = nil
 	}

@@ -37,9 +37,10 @@ type Exit struct {
 	OOM  bool // the kernel killed a process of it for want of memory
 }
 
-// Run runs the process to its end. A container is not removed.
+// Run runs the process to its end, or until the user leaves it, which is
+// ErrDetached. A container is not removed.
 //
-// An error is about the start: a *run.Fault, mostly.
+// Another error is about the start: a *run.Fault, mostly.
 func (j *Job) Run() (Exit, error) {
 	if j.Plan.Binds() { // the child is killed when the thread that made it ends
 		runtime.LockOSThread()
@@ -68,7 +69,9 @@ func (j *Job) Run() (Exit, error) {
 	if j.Started != nil {
 		j.Started(child)
 	}
-	await(child)
+	if await(child, j.Streams.left) {
+		return Exit{}, j.Streams.leave(child)
+	}
 	ws, _, err := child.Wait()
 	if child.Pidfd >= 0 {
 		unix.Close(child.Pidfd)
@@ -99,7 +102,13 @@ type Streams struct {
 	// Inherit hands even a terminal through: whoever calls an OCI runtime has
 	// decided what the streams are.
 	Inherit bool
+	// DetachKeys on our terminal leave the process, if it has one of its own and
+	// reads our input. Keep is given that one then: as soon as nobody holds it any
+	// more, the kernel ends the process (SIGHUP).
+	DetachKeys []byte
+	Keep       func(terminal *os.File) error
 
+	left    int // 0, or a pipe whose end is that the user has left
 	handles map[string]int
 	ours    []*os.File // our ends of pipes
 	theirs  []*os.File // the container's, to be closed when it has them
@@ -179,7 +188,8 @@ func (s *Streams) started(child *run.Child) {
 	resize(child.Console)
 	if s.Interactive {
 		s.restore = rawMode(0)
-		go func() { _, _ = io.Copy(child.Console, os.Stdin) }()
+		leave := s.watchKeys()
+		go s.input(child.Console, leave)
 	}
 	s.ours = append(s.ours, child.Console)
 	s.copies.Add(1)
@@ -187,6 +197,45 @@ func (s *Streams) started(child *run.Child) {
 		defer s.copies.Done()
 		_, _ = io.Copy(os.Stdout, child.Console) // ends with EIO when the last process has closed it
 	}()
+}
+
+// watchKeys opens the pipe that says that the user has left; -1 if no keys do that.
+func (s *Streams) watchKeys() (leave int) {
+	var pipe [2]int
+	if len(s.DetachKeys) == 0 || unix.Pipe2(pipe[:], unix.O_CLOEXEC) != nil {
+		s.DetachKeys = nil
+		return -1
+	}
+	s.left = pipe[0]
+	return pipe[1]
+}
+
+// input passes on what is typed, until the user leaves.
+func (s *Streams) input(console *os.File, leave int) {
+	keys := keyWatch{keys: s.DetachKeys}
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := os.Stdin.Read(buf)
+		text, detach := keys.pass(buf[:n])
+		if _, e := console.Write(text); e != nil || err != nil {
+			return
+		}
+		if detach {
+			unix.Close(leave)
+			return
+		}
+	}
+}
+
+// leave leaves the process to itself.
+func (s *Streams) leave(child *run.Child) error {
+	if s.restore != nil {
+		s.restore()
+	}
+	if err := s.Keep(child.Console); err != nil {
+		return err
+	}
+	return ErrDetached
 }
 
 // close waits for all output to have come through. A process that the container

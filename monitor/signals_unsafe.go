@@ -82,20 +82,28 @@ func handle(s unix.Signal, a *action) {
 	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(a)), 0, 8, 0, 0)
 }
 
-// await waits for the end of a child, and passes on to it what is sent to us meanwhile.
-func await(child *run.Child) {
+// await waits for the end of a child, and passes on to it what is sent to us
+// meanwhile. It returns early, and says so, when a pipe that is not 0 ends.
+func await(child *run.Child, pipe int) (early bool) {
+	if pipe == 0 {
+		pipe = -1 // nothing, for poll(2)
+	}
 	for child.Pidfd >= 0 {
-		fds := [2]unix.PollFd{{Fd: int32(child.Pidfd), Events: unix.POLLIN}, {Fd: bell, Events: unix.POLLIN}}
+		fds := [3]unix.PollFd{{Fd: int32(child.Pidfd), Events: unix.POLLIN}, {Fd: bell, Events: unix.POLLIN}, {Fd: int32(pipe)}}
 		if _, err := unix.Poll(fds[:], -1); err != nil && err != unix.EINTR {
-			return // impossible; the caller waits, deaf
+			return false // impossible; the caller waits, deaf
 		}
 		if fds[1].Revents != 0 {
 			forward(child)
 		}
 		if fds[0].Revents != 0 {
-			return
+			return false
+		}
+		if fds[2].Revents != 0 {
+			return true
 		}
 	}
+	return false
 }
 
 // forward passes signals on that have come.

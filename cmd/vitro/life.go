@@ -267,9 +267,12 @@ func execCommand(a *app) *cobra.Command {
 	fl.StringVarP(&f.Workdir, "workdir", "w", "", "its working directory")
 	fl.StringVarP(&f.User, "user", "u", "", "its user: NAME|UID[:GROUP|GID]")
 	fl.BoolVar(&f.Privileged, "privileged", false, "with all capabilities")
-	fl.String("detach-keys", "", "ignored: the command is a child of vitro exec, which stays with it")
-	c.RunE = func(_ *cobra.Command, args []string) error {
+	keys := fl.String("detach-keys", "ctrl-p,ctrl-q", "keys that leave the command running, with -it")
+	c.RunE = func(_ *cobra.Command, args []string) (err error) {
 		f.Command = args[1:]
+		if f.DetachKeys, err = monitor.ParseKeys(*keys); err != nil {
+			return err
+		}
 		if f.Terminal && f.Interactive && !isTerminal(0) && !f.Detach {
 			return &engine.Error{Err: errors.New("exec with -t: the input is not a terminal"), Text: "leave -t away: -i alone passes the input on"}
 		}
@@ -279,6 +282,9 @@ func execCommand(a *app) *cobra.Command {
 			return err
 		}
 		exit, err := e.Exec(args[0], f)
+		if errors.Is(err, monitor.ErrDetached) {
+			return nil
+		}
 		a.code = exit.Code
 		return err
 	}

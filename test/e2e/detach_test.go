@@ -46,6 +46,45 @@ func TestDetachKeys(t *testing.T) {
 	}
 }
 
+// TestExecDetachKeys: whoever leaves an exec by its keys leaves the command
+// running, which can go on writing to its terminal; who has none of those keys
+// types them.
+func TestExecDetachKeys(t *testing.T) {
+	t.Parallel()
+	id := detached(t, "--network=none", "busybox", "sleep", "1000")
+	s := sit(t, "vitro", "exec", "-it", "--detach-keys=ctrl-x,z", id, "sh")
+	s.expect(`/ # `)
+	s.typed("stty -echo; trap 'echo hung up >>/out' HUP; (while [ ! -e /stop ]; do echo $((i+=1)) >/count; seq 2000; done; echo end >>/out)\n")
+	s.expect(`2000\r\n`)
+	s.typed("\x10\x11") // only typed
+	s.expect(`2000\r\n`)
+	s.typed("\x18z")
+	if code := s.wait(); code != 0 {
+		t.Errorf("exit status %d after the keys; want 0", code)
+	}
+	if after := s.modes(); after != s.before {
+		t.Errorf("the terminal is not as it was: %+v; want %+v", after, s.before)
+	}
+	in := func(command string) string {
+		out, err := exec.Command("vitro", "exec", id, "sh", "-c", command).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v: %s", command, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	for range 2 {
+		before := in("cat /count")
+		eventually(t, "further round of the command", func() (string, bool) { now := in("cat /count"); return now, now != "" && now != before })
+	}
+	in("touch /stop")
+	if end := eventually(t, "end of the command", func() (string, bool) { text := in("cat /out 2>/dev/null || :"); return text, text != "" }); end != "end" {
+		t.Errorf("it has ended by %q", end)
+	}
+	if out, err := exec.Command("vitro", "exec", "--detach-keys=nonsense", id, "true").CombinedOutput(); err == nil || !strings.Contains(string(out), "--detach-keys") {
+		t.Errorf("keys that there are not: %v: %s", err, out)
+	}
+}
+
 // TestRandomKills kills commands and monitors at random while others work, and
 // then finds every container in a true state, and nothing left over.
 func TestRandomKills(t *testing.T) {
