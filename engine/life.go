@@ -117,7 +117,7 @@ func (l *life) start(ctx Context) (w *monitor.Watch, err error) {
 			l.e.tell(l.rec, "start")
 			return w, nil
 		}
-		if e := c.TakeBack(); e != nil {
+		if e := clear(c); e != nil {
 			return nil, errors.Join(err, e)
 		}
 		if !errors.Is(err, network.ErrTaken) && !vanished(err) || try >= attempts {

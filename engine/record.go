@@ -182,7 +182,9 @@ func (e *Engine) Create(ctx Context, f *Flags) (*Record, error) {
 		err = e.fill(c, r)
 	}
 	if err == nil && f.CIDFile != "" {
-		err = os.WriteFile(f.CIDFile, []byte(r.ID), 0o644)
+		if err = os.WriteFile(f.CIDFile, []byte(r.ID), 0o644); err != nil {
+			err = fmt.Errorf("write --cidfile: %w", err)
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(err, e.erase(c, r))

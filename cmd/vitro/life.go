@@ -29,13 +29,10 @@ func (a *app) each(names []string, quiet bool, do func(e *engine.Engine, name st
 		}
 	}
 	if len(errs) == 1 {
-		a.code = 1
 		return errs[0]
 	}
 	for _, err := range errs {
-		a.report(err)
-	}
-	if len(errs) > 0 {
+		report(err)
 		a.code = 1
 	}
 	return nil

@@ -54,25 +54,91 @@ func main() {
 		return
 	}
 	a := &app{}
-	if err := a.command().Execute(); err != nil {
-		a.report(err)
+	ran, err := a.command().ExecuteC()
+	if err == nil && !ran.Runnable() && ran.Flags().NArg() > 0 {
+		err = &usageError{ran, fmt.Errorf("has no command %q", ran.Flags().Arg(0))}
+	}
+	if err != nil {
+		report(err)
+		a.code = exitCode(ran.Name(), err)
 	}
 	os.Exit(a.code)
 }
 
 // report prints an error. One of the process beside a container comes in words.
-func (a *app) report(err error) {
+func report(err error) {
 	if e := new(monitor.StartError); errors.As(err, &e) {
 		fmt.Fprint(os.Stderr, e.Text)
 	} else if !errors.Is(err, monitor.ErrNoReader) { // who has left needs no words
 		run.Report(os.Stderr, "vitro", err)
 	}
+}
+
+// exitCode is what a command of vitro ends with after an error, as Docker's:
+// scripts tell by it whether a container, or a command in one, has run at all.
+func exitCode(verb string, err error) int {
+	var fault *run.Fault
+	var start *monitor.StartError
 	var own interface{ ExitCode() int }
+	makes := verb == "run" || verb == "create"
 	switch {
+	case errors.As(err, &start), errors.As(err, &fault):
+		if !makes && verb != "exec" {
+			return 1
+		}
+		if start != nil {
+			return start.Code
+		}
+		return run.ExitCode(err)
 	case errors.As(err, &own):
-		a.code = own.ExitCode()
-	case a.code == 0:
-		a.code = run.ExitCode(err)
+		return own.ExitCode()
+	case makes:
+		return run.ExitCode(err)
+	}
+	return 1
+}
+
+// A usageError is a command line that has too few words, or too many.
+type usageError struct {
+	command *cobra.Command
+	err     error
+}
+
+func (e *usageError) Error() string { return fmt.Sprintf("%q %v", e.command.CommandPath(), e.err) }
+func (e *usageError) ExitCode() int { return 1 }
+func (e *usageError) Hint() string {
+	return fmt.Sprintf("%s; see %s --help", e.command.UseLine(), e.command.CommandPath())
+}
+
+// A flagError is a flag that there is not, or that can't have this value.
+type flagError struct {
+	command *cobra.Command
+	err     error
+}
+
+func (e *flagError) Error() string { return e.err.Error() }
+func (e *flagError) Unwrap() error { return e.err }
+func (e *flagError) ExitCode() int { return 125 }
+func (e *flagError) Hint() string {
+	var own interface{ Hint() string }
+	if errors.As(e.err, &own) {
+		return own.Hint()
+	}
+	return e.command.CommandPath() + " --help lists the flags"
+}
+
+// instruct has a command and those below it say how they are used.
+func instruct(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return &usageError{c, err}
+			}
+			return nil
+		}
+	}
+	for _, below := range c.Commands() {
+		instruct(below)
 	}
 }
 
@@ -89,6 +155,8 @@ func (a *app) command() *cobra.Command {
 	for _, mk := range commands {
 		c.AddCommand(mk(a))
 	}
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &flagError{c, err} })
+	instruct(c)
 	group(c)
 	a.complete(c)
 	return c

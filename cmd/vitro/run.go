@@ -240,7 +240,7 @@ func runCommand(a *app) *cobra.Command {
 	at.flags(c.Flags())
 	v.flags(c.Flags())
 	c.Flags().BoolVar(&at.replace, "replace", false, "remove a container of the same name first")
-	c.RunE = func(c *cobra.Command, args []string) error {
+	c.RunE = func(c *cobra.Command, args []string) (err error) {
 		if err := readArgs(c, f, args); err != nil {
 			return err
 		}
@@ -267,6 +267,7 @@ func runCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		defer func() { err = forgetCID(e, r, f.CIDFile, err) }()
 		conn, err := e.Launch(engine.Launch{ID: r.ID, New: true, Wants: wants, Size: terminalSize(), View: v.text()})
 		if err != nil {
 			return err
@@ -282,6 +283,18 @@ func runCommand(a *app) *cobra.Command {
 		return a.follow(attachment, conn, f.Memory)
 	}
 	return c
+}
+
+// forgetCID removes the file that names a container which was made, and
+// removed since its start was refused.
+func forgetCID(e *engine.Engine, r *engine.Record, file string, err error) error {
+	if start := new(monitor.StartError); file == "" || !errors.As(err, &start) {
+		return err
+	}
+	if _, gone := e.Containers.Look(r.ID); errors.Is(gone, container.ErrNotFound) {
+		_ = os.Remove(file)
+	}
+	return err
 }
 
 // follow stays with a container to its end, which gives us our exit status.

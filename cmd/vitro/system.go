@@ -137,7 +137,7 @@ func (a *app) found(f engine.Finding) {
 	switch {
 	case f.Err != nil:
 		fmt.Println(f.What + ": not put right")
-		a.report(f.Err)
+		report(f.Err)
 		a.code = 1
 	case f.Done == "":
 		fmt.Println(f.What)

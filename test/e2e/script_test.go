@@ -40,6 +40,7 @@ func setup(e *testscript.Env) error {
 	}
 	e.Setenv("HOME", e.WorkDir)
 	e.Setenv("VITRO", st.vitro)
+	e.Setenv("UNIQUE", strconv.Itoa(os.Getpid()))
 	e.Setenv("BIN", filepath.Dir(st.vitro))
 	e.Setenv("CGROUP", st.cgroup)
 	e.Setenv("UID", strconv.Itoa(os.Geteuid()))
