@@ -38,6 +38,9 @@ type Watch struct {
 	Ended *container.Exit
 	// Quit: somebody wants this process to end, and not only the container.
 	Quit bool
+	// Idle is called when nothing has happened for a while for the first time:
+	// what was needed only up to there can be given back. May be nil.
+	Idle func()
 
 	clients []*client
 	log     *logger
@@ -113,6 +116,10 @@ func (w *Watch) Run(until time.Time) (ended bool, err error) {
 		n, err := unix.Poll(set, w.patience(until))
 		if err != nil && err != unix.EINTR {
 			return false, err
+		}
+		if n == 0 && w.Idle != nil {
+			w.Idle()
+			w.Idle = nil
 		}
 		for i := range set {
 			if n > 0 && set[i].Revents != 0 {
@@ -197,11 +204,17 @@ func (w *Watch) patience(until time.Time) int {
 	if w.health != nil {
 		soonest(w.health.next)
 	}
+	if w.Idle != nil {
+		soonest(time.Now().Add(aWhile))
+	}
 	if next.IsZero() {
 		return -1
 	}
 	return int(max(0, time.Until(next).Milliseconds()+1))
 }
+
+// aWhile is how long nothing happens before that is taken for the usual.
+const aWhile = 500 * time.Millisecond
 
 // deadline is when the container is to be killed; zero for never.
 func (w *Watch) deadline() time.Time {

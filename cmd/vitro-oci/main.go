@@ -62,13 +62,13 @@ type invocation struct {
 }
 
 func main() {
-	widen()
 	unset()
+	if len(os.Args) == 3 && os.Args[1] == monitorVerb {
+		monitorMain(os.Args[2]) // in as little memory as there can be
+	}
+	widen()
 	if filepath.Base(os.Args[0]) == initName {
 		os.Exit(initMain(os.Args[1:]))
-	}
-	if len(os.Args) == 3 && os.Args[1] == monitorVerb {
-		monitorMain(os.Args[2])
 	}
 	inv, err := parse(os.Args[1:])
 	inv.stdout = os.Stdout

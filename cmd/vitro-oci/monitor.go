@@ -24,8 +24,10 @@ func monitorMain(luggage string) {
 	debug.SetGCPercent(10) // little is allocated here, and it is to be small for days
 	w, err := monitor.Unpack(luggage)
 	if err == nil {
-		debug.FreeOSMemory() // what the start has used
-		forgetProgram()
+		w.Idle = func() {
+			debug.FreeOSMemory() // what the start has used
+			forgetProgram()
+		}
 		_, err = w.Run(time.Time{})
 	}
 	if err == nil {

@@ -329,3 +329,27 @@ func TestStopIsPatient(t *testing.T) {
 		t.Errorf("exit code %s", got)
 	}
 }
+
+// TestMonitorIsSmall: what stays beside an idle container for days takes little
+// memory, also where it answers questions for names.
+func TestMonitorIsSmall(t *testing.T) {
+	t.Parallel()
+	network := fmt.Sprintf("small%d", os.Getpid())
+	output(t, "vitro", "network", "create", network)
+	t.Cleanup(func() { output(t, "vitro", "network", "rm", network) })
+	for _, at := range []string{"none", network} {
+		id := detached(t, "--network="+at, "busybox", "sleep", "1000")
+		eventually(t, "at most 2 MB that are its own, and 4 MB with text that it alone has in use, on "+at, func() (int, bool) {
+			data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", beside(t, id)))
+			if err != nil { // it has just executed its program
+				return 0, false
+			}
+			var dirty, clean int
+			for line := range strings.Lines(string(data)) {
+				_, _ = fmt.Sscanf(line, "Private_Dirty: %d kB", &dirty)
+				_, _ = fmt.Sscanf(line, "Private_Clean: %d kB", &clean)
+			}
+			return dirty, dirty > 0 && dirty <= 2<<10 && dirty+clean <= 4<<10
+		})
+	}
+}
