@@ -97,6 +97,8 @@ bench: ## vitro beside its peers, as a table on stdout and in bench/last.md
 	bin/bench -o bench/last.md
 	$(GO) build -o bin/bench-names ./bench/names
 	@test "$$(id -u)" != 0 || bin/bench-names | tee -a bench/last.md
+	CGO_ENABLED=0 $(GO) build -o bin/bench-requests ./bench/requests
+	@test "$$(id -u)" != 0 || bin/bench-requests | tee -a bench/last.md
 
 .PHONY: cross
 cross: ## build and vet for arm64

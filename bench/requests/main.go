@@ -186,18 +186,12 @@ func measure(dir, bin string, rounds, clients int, span time.Duration) error {
 			}
 		}
 		for _, c := range there {
+			fmt.Printf("| %s | %s |", c.name, w.name)
 			if failed[c.name] != nil {
-				fmt.Printf("| %s | %s | not measured: %v ||||\n", c.name, w.name, failed[c.name])
+				fmt.Printf(" not measured: %v ||||\n", failed[c.name])
 				continue
 			}
-			fmt.Printf("| %s | %s |", c.name, w.name)
-			for i := range 2 {
-				r, t := rates[c.name][i], times[c.name][i]
-				slices.Sort(r)
-				slices.Sort(t)
-				fmt.Printf(" %.0f | %d |", r[len(r)/2], t[len(t)*99/100].Microseconds())
-			}
-			fmt.Println()
+			printRow(rates[c.name], times[c.name])
 		}
 	}
 	stop := exec.Command("sh", "-c", vitro+" rm -f $("+vitro+" ps -aq); "+podman+" rm -f -t 0 -a; "+docker+" rm -f $("+docker+" ps -aq)")
@@ -205,6 +199,17 @@ func measure(dir, bin string, rounds, clients int, span time.Duration) error {
 		return fmt.Errorf("remove containers: %w: %s", err, out)
 	}
 	return nil
+}
+
+// printRow prints the medians of the rates, and what all but the slowest took.
+func printRow(rates *[2][]float64, times *[2][]time.Duration) {
+	for i, r := range rates {
+		t := times[i]
+		slices.Sort(r)
+		slices.Sort(t)
+		fmt.Printf(" %.0f | %d |", r[len(r)/2], t[len(t)*99/100].Microseconds())
+	}
+	fmt.Println()
 }
 
 // prepare makes the other host, and the image, of this program alone.
