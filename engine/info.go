@@ -53,6 +53,7 @@ type Card struct {
 	// What is read only where it is asked for: see Part.
 	Networks network.Attachments // those of its last start
 	Health   *monitor.Condition
+	Mounts   []Mount // what the user has mounted
 }
 
 // An Info is all that is known about a container.
@@ -80,13 +81,19 @@ func WithHealth(c *Card) error {
 	return nil
 }
 
+// WithMounts reads what is mounted in it by the user's wish.
+func WithMounts(c *Card) (err error) {
+	c.Mounts, err = Mounts(c.Dir)
+	return err
+}
+
 // Info looks at a container.
 func (e *Engine) Info(name string) (*Info, error) {
 	c, err := e.find(name)
 	if err != nil {
 		return nil, err
 	}
-	card, err := e.card(c.ID, WithNetworks, WithHealth)
+	card, err := e.card(c.ID, WithNetworks, WithHealth, WithMounts)
 	if err != nil {
 		return nil, err
 	}

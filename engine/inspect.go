@@ -93,6 +93,7 @@ type InspectedHostConfig struct {
 		Config map[string]string
 	}
 	NetworkMode   string
+	PortBindings  map[string][]InspectedBinding
 	RestartPolicy struct {
 		Name              string
 		MaximumRetryCount int
@@ -259,7 +260,7 @@ func (e *Engine) Inspect(name string, size bool) (*Inspection, error) {
 		r.RestartCount = i.Last.Restarts
 	}
 	r.GraphDriver = i.inspectDriver()
-	r.Mounts = inspectMounts(i.Dir)
+	r.Mounts = inspectMounts(i.Mounts)
 	r.HostConfig = i.inspectHostConfig(s)
 	r.Config = i.inspectConfig(s)
 	r.NetworkSettings = i.inspectNetwork()
@@ -333,12 +334,8 @@ func (i *Info) inspectDriver() InspectedDriver {
 }
 
 // inspectMounts are those that were asked for.
-func inspectMounts(dir string) []InspectedMount {
+func inspectMounts(ms []Mount) []InspectedMount {
 	list := []InspectedMount{}
-	ms, err := Mounts(dir)
-	if err != nil {
-		return list
-	}
 	for _, m := range ms {
 		list = append(list, InspectedMount{m.Type, m.Name, m.Source, m.Destination, m.Driver, m.Mode, m.RW, m.Propagation})
 	}
@@ -373,7 +370,7 @@ func (i *Info) inspectHostConfig(s *specs.Spec) InspectedHostConfig {
 	f := &i.Record.Flags
 	h := InspectedHostConfig{
 		Binds: f.Volumes, NetworkMode: or(f.Network, "default"), AutoRemove: f.Rm, CapAdd: f.CapAdd, CapDrop: f.CapDrop,
-		CgroupnsMode: or(f.Cgroupns, "private"), Dns: f.DNS, DnsOptions: f.DNSOption, DnsSearch: f.DNSSearch, ExtraHosts: f.AddHost, GroupAdd: f.GroupAdd,
+		PortBindings: portBindings(f.Publish), PublishAllPorts: f.PublishAll, CgroupnsMode: or(f.Cgroupns, "private"), Dns: f.DNS, DnsOptions: f.DNSOption, DnsSearch: f.DNSSearch, ExtraHosts: f.AddHost, GroupAdd: f.GroupAdd,
 		IpcMode: or(f.IPC, "private"), OomScoreAdj: f.OOMScoreAdj, PidMode: f.PID, Privileged: f.Privileged, ReadonlyRootfs: f.ReadOnly,
 		SecurityOpt: f.SecurityOpt, UTSMode: f.UTS, UsernsMode: f.Userns, ShmSize: 64 << 20, Sysctls: f.Sysctl, Runtime: "vitro", CpuShares: f.CPUShares,
 		CgroupParent: f.CgroupParent, BlkioWeight: f.BlkioWeight, CpuPeriod: f.CPUPeriod, CpuQuota: f.CPUQuota, CpusetCpus: f.CpusetCPUs,
@@ -406,6 +403,30 @@ func (i *Info) inspectHostConfig(s *specs.Spec) InspectedHostConfig {
 		h.limits(f, r)
 	}
 	return h
+}
+
+// portBindings are the ports as they were asked for: the host's is empty where
+// any will do. What can't be read has been refused before.
+func portBindings(publish []string) map[string][]InspectedBinding {
+	m := map[string][]InspectedBinding{}
+	for _, text := range publish {
+		wishes, _ := network.ParsePorts(text)
+		for _, w := range wishes {
+			var b InspectedBinding
+			if w.Host.IsValid() {
+				b.HostIp = w.Host.String()
+			}
+			switch {
+			case w.Low != w.High:
+				b.HostPort = itoa(int(w.Low)) + "-" + itoa(int(w.High))
+			case w.Low != 0:
+				b.HostPort = itoa(int(w.Low))
+			}
+			key := itoa(int(w.Container)) + "/" + w.Proto
+			m[key] = append(m[key], b)
+		}
+	}
+	return m
 }
 
 func (h *InspectedHostConfig) limits(f *Flags, r *specs.LinuxResources) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -60,7 +61,7 @@ func main() {
 	}
 	if err != nil {
 		report(err)
-		a.code = exitCode(ran.Name(), err)
+		a.code = exitCode(ran, err)
 	}
 	os.Exit(a.code)
 }
@@ -76,11 +77,12 @@ func report(err error) {
 
 // exitCode is what a command of vitro ends with after an error, as Docker's:
 // scripts tell by it whether a container, or a command in one, has run at all.
-func exitCode(verb string, err error) int {
+func exitCode(ran *cobra.Command, err error) int {
 	var fault *run.Fault
 	var start *monitor.StartError
 	var own interface{ ExitCode() int }
-	makes := verb == "run" || verb == "create"
+	verb := strings.TrimPrefix(strings.TrimPrefix(ran.CommandPath(), "vitro "), "container ")
+	makes := verb == "run" || verb == "create" // and not volume create
 	switch {
 	case errors.As(err, &start), errors.As(err, &fault):
 		if !makes && verb != "exec" {

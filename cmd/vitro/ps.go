@@ -95,6 +95,9 @@ func partsOf(f *format.Format, set filter.Set) (parts []engine.Part) {
 	if asked("Status", "health") {
 		parts = append(parts, engine.WithHealth)
 	}
+	if asked("Mounts LocalVolumes", "volume") {
+		parts = append(parts, engine.WithMounts)
+	}
 	return parts
 }
 
@@ -109,6 +112,9 @@ func listContainer(i *engine.Card) *listing.Container {
 	}
 	for _, e := range i.Networks.Endpoints {
 		c.Networks = append(c.Networks, listing.Network{Name: e.Network, ID: e.NetworkID})
+	}
+	for _, m := range i.Mounts {
+		c.Mounts = append(c.Mounts, listing.Mount{Name: m.Name, Source: m.Source, Destination: m.Destination})
 	}
 	if i.Pid != 0 {
 		c.State.Started = i.Began

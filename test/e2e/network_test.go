@@ -280,7 +280,7 @@ func TestNetworkIDs(t *testing.T) {
 	if len(id) != 64 {
 		t.Fatalf("ID %q", id)
 	}
-	c := detached(t, "--network", id[:12], "--name", "ids1", "busybox", "sleep", "1000")
+	c := detached(t, "--network", id[:12], "--name", "ids1", "-p", "127.0.0.1:48099:80", "-p", "70-71/udp", "busybox", "sleep", "1000")
 	endpoint := must(t, "vitro", "inspect", "-f", "{{.NetworkSettings.Networks.ids.EndpointID}}", c)
 	for _, q := range []struct {
 		want string
@@ -291,6 +291,8 @@ func TestNetworkIDs(t *testing.T) {
 		{id[:12], []string{"network", "ls", "-q", "--filter", "name=ids"}},
 		{"ids 10.77.21.0/24", []string{"network", "inspect", "-f", "{{.Name}} {{(index .IPAM.Config 0).Subnet}}", id[:5]}},
 		{"ids1 " + endpoint + " 10.77.21.2/24 b", []string{"network", "inspect", "-f", "{{range .Containers}}{{.Name}} {{.EndpointID}} {{.IPv4Address}}{{end}} {{.Labels.a}}", id}},
+		{`{"70/udp":[{"HostIp":"","HostPort":""}],"71/udp":[{"HostIp":"","HostPort":""}],"80/tcp":[{"HostIp":"127.0.0.1","HostPort":"48099"}]}`,
+			[]string{"inspect", "-f", "{{json .HostConfig.PortBindings}}", c}},
 		{c[:12], []string{"ps", "-q", "--filter", "network=" + id[:10]}},
 		{"", []string{"network", "disconnect", id[:12], "ids1"}},
 		{"", []string{"network", "connect", id[:12], "ids1"}},
