@@ -321,6 +321,9 @@ func (l *life) adopt() (*monitor.Watch, error) {
 	w.Reopen(l.c.Dir)
 	if w.Pidfd, err = s.Open(); err != nil {
 		w.Miss()
+		if l.rec.Flags.Terminal {
+			w.Ended.Error = "the process beside the container was killed, and its terminal was hung up with it"
+		}
 		return w, nil
 	}
 	l.readopt(w)

@@ -260,8 +260,24 @@ func adopt(w *monitor.Watch, child *run.Child) (err error) {
 }
 
 // finish takes down what was made for a container that has ended; what it has
-// written stays.
+// written stays. What can't be taken down is tried again for a while: on a busy
+// machine the kernel is not always done with a cgroup or a link in time, and
+// whoever gave up would not start the container again.
 func (l *life) finish(w *monitor.Watch) error {
+	if err := l.note(w); err != nil {
+		return err
+	}
+	for wait := firstPause; ; wait *= 2 {
+		err := l.takeDown()
+		if err == nil || errors.Is(err, container.ErrNotFound) || wait > ranWell {
+			return err
+		}
+		time.Sleep(wait)
+	}
+}
+
+// note writes down how the container has ended.
+func (l *life) note(w *monitor.Watch) error {
 	c, err := l.e.Containers.Lock(l.c.ID)
 	if err != nil {
 		return err
@@ -278,10 +294,15 @@ func (l *life) finish(w *monitor.Watch) error {
 		l.e.tell(l.rec, "oom")
 	}
 	l.e.tell(l.rec, "die", "exitCode", strconv.Itoa(l.exit.Code), "execDuration", strconv.Itoa(int(l.exit.Finished.Sub(l.exit.Started).Seconds())))
-	return l.takeDown(c)
+	return nil
 }
 
-func (l *life) takeDown(c *container.Container) error {
+func (l *life) takeDown() error {
+	c, err := l.e.Containers.Lock(l.c.ID)
+	if err != nil {
+		return err
+	}
+	defer c.Release()
 	if c.State != nil { // a process that the PID namespace's end has not ended
 		if err := c.State.Cgroups.Kill(); err != nil && !errors.Is(err, cgroup.ErrNoController) {
 			return fmt.Errorf("end what is left in container %s: %w", c.ID, err)

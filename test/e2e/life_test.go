@@ -244,6 +244,34 @@ func TestRestartPolicy(t *testing.T) {
 	})
 }
 
+// TestRestartAfterTrouble: that something of a container can't be taken down at
+// once, as on a machine that is very busy, is no reason not to start it again.
+func TestRestartAfterTrouble(t *testing.T) {
+	t.Parallel()
+	id := detached(t, "--network=none", "--restart=always", "busybox", "sleep", "1000")
+	pid, undo := state(t, id), filepath.Join(st.root, "containers", id, "undo")
+	good := file(id, "undo") + "\n"
+	if err := os.WriteFile(undo, []byte(good+"nothing {}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "end", func() (string, bool) { text := file(id, "exit"); return text, text != "" })
+	if _, rest, ok := strings.Cut(good, `rmcgroup {"path":"`); ok { // the rest of the list is taken back by a first try
+		dir, _, _ := strings.Cut(rest, `"`)
+		eventually(t, "first try", func() (error, bool) { _, err := os.Lstat(dir); return err, err != nil })
+	}
+	if err := os.WriteFile(undo, []byte(good), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "new process", func() (int, bool) {
+		line, _, _ := strings.Cut(file(id, "state"), "\n")
+		p, err := strconv.Atoi(strings.TrimPrefix(line, "pid "))
+		return p, err == nil && p != pid && !gone(p)
+	})
+}
+
 // TestHealth: a check's answers are counted, and an unhealthy container is
 // dealt with as was asked for.
 func TestHealth(t *testing.T) {
@@ -327,6 +355,21 @@ func TestStopIsPatient(t *testing.T) {
 	}
 	if got := strings.TrimSpace(output(t, "vitro", "wait", id)); got != "137" {
 		t.Errorf("exit code %s", got)
+	}
+}
+
+// TestTerminalLost: a container whose terminal was hung up with the process
+// beside it says what has ended it.
+func TestTerminalLost(t *testing.T) {
+	t.Parallel()
+	id := detached(t, "--network=none", "-t", "busybox", "sh")
+	pid := state(t, id)
+	if err := unix.Kill(beside(t, id), unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "end of the shell", func() (int, bool) { return pid, gone(pid) })
+	if got := output(t, "vitro", "inspect", "-f", "{{.State.Status}} {{.State.Error}}", id); got != "exited the process beside the container was killed, and its terminal was hung up with it" {
+		t.Errorf("it has ended: %s", got)
 	}
 }
 
