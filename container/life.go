@@ -113,8 +113,27 @@ const (
 	WantRestart Wanted = "restart" // once, whatever its restart policy says
 )
 
-// Want writes down what the user wants.
-func (c *Container) Want(w Wanted) error { return c.Write("wanted", []byte(w)) }
+// Want writes down what the user wants. On a full disk there may be no room for
+// a new file, but for another word in the old one: whoever stops or removes
+// containers to make room is not to be refused.
+func (c *Container) Want(w Wanted) error {
+	err := c.Write("wanted", []byte(w))
+	if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
+		return err
+	}
+	f, e := os.OpenFile(c.Path("wanted"), os.O_WRONLY, 0)
+	if e != nil {
+		return err
+	}
+	defer f.Close()
+	if _, e = f.WriteAt([]byte(w), 0); e == nil {
+		e = f.Truncate(int64(len(w)))
+	}
+	if e != nil {
+		return err
+	}
+	return nil
+}
 
 // Wanted is what the user wants; "" if nothing was said.
 func (c *Container) Wanted() Wanted {
