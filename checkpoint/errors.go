@@ -75,7 +75,7 @@ func newFailure(criu, log string, ws unix.WaitStatus) *Failure {
 	if data, err := os.ReadFile(log); err == nil {
 		e.Lines = tell(string(data))
 	}
-	out, err := exec.Command(criu, "check").CombinedOutput()
+	out, err := exec.Command(criu, "--no-default-config", "check").CombinedOutput() // which may send its words to a file
 	if err != nil {
 		e.Check, _, _ = strings.Cut(strings.TrimSpace(string(out)), "\n")
 	}

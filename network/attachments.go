@@ -70,6 +70,9 @@ func ReadAttachments(folder string) (Attachments, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return a, nil
 	}
+	if err == nil && len(data) == 0 {
+		return a, nil // a start is about to write it
+	}
 	if err == nil {
 		err = json.Unmarshal(data, &a)
 	}

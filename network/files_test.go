@@ -4,6 +4,8 @@ package network_test
 
 import (
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -161,4 +163,17 @@ func flags(s string) []string {
 		return nil
 	}
 	return []string{s}
+}
+
+// A start writes the file while lists read it.
+func TestAttachmentsInTheMaking(t *testing.T) {
+	dir := t.TempDir()
+	for content, good := range map[string]bool{"": true, "{}": true, "{": false} {
+		if err := os.WriteFile(filepath.Join(dir, "network.json"), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if a, err := network.ReadAttachments(dir); (err == nil) != good || len(a.Endpoints) > 0 {
+			t.Errorf("%q is read as %+v, %v", content, a, err)
+		}
+	}
 }
