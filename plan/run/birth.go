@@ -95,7 +95,7 @@ func (x *execution) prepare(i int, a *plan.Clone, sock int) (*newborn, error) {
 func (x *execution) beginning(i int, a *plan.Clone, l *linker, s *newborn, born *cloneArgs) ([]op, error) {
 	steps := l.ops
 	defer func() { l.ops = steps }()
-	l.ops = make([]op, 0, 16+len(l.fds)+2*len(a.Join))
+	l.ops = make([]op, 0, 16+len(stubborn)+len(l.fds)+2*len(a.Join))
 	if a.Joins() {
 		l.call(i, unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0)
 	}
@@ -116,12 +116,28 @@ func (x *execution) beginning(i int, a *plan.Clone, l *linker, s *newborn, born 
 	if err := unix.PthreadSigmask(unix.SIG_BLOCK, nil, &mask); err != nil {
 		return nil, err
 	}
+	hears(l, i)
 	l.call(i, unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, l.words(mask.Val[0]), 0, 8)
 	if a.Joins() {
 		l.ops = append(l.ops, enter...)
 		l.fork(i, born)
 	}
 	return l.ops, nil
+}
+
+// stubborn are the signals that a program of Go's leaves ignored if its caller
+// has had them ignored: below nohup(1), or in the background of a shell without
+// job control. Of all others it has a handler, which no exec passes.
+var stubborn = [...]unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU}
+
+// hears has the child ignore none of them: what its program is to ignore is its
+// own to say, and a shell could never trap it again.
+func hears(l *linker, step int) {
+	for _, s := range stubborn {
+		if ignored(s) {
+			l.call(step, unix.SYS_RT_SIGACTION, uint64(s), l.words(0, 0, 0, 0), 0, 8)
+		}
+	}
 }
 
 func setns(step int, fd, kind uint64) *op {

@@ -290,3 +290,12 @@ func endedBy(pid int, ends bool) int {
 }
 
 const cldKilled, cldDumped = 2, 3 // CLD_*
+
+// ignored reports whether this process ignores a signal.
+func ignored(s unix.Signal) bool {
+	var action [4]uintptr // struct sigaction, the handler first
+	_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(s), 0, uintptr(unsafe.Pointer(&action)), 8, 0, 0)
+	return errno == 0 && action[0] == sigIgn
+}
+
+const sigIgn = 1 // SIG_IGN

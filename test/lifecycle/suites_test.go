@@ -362,3 +362,18 @@ func allowed(status string) string {
 	list, _, _ := strings.Cut(rest, "\n")
 	return list
 }
+
+// What the caller ignores, as below nohup(1), the container does not: its shell
+// could not trap it.
+func TestHearsSignals(t *testing.T) {
+	b := box(t)
+	b.Spec.Process.Args = []string{"grep", "SigIgn", "/proc/self/status"}
+	b.Save()
+	run := b.Command("run", b.ID)
+	run.Args = append([]string{"sh", "-c", `trap '' HUP INT TSTP TTIN TTOU PIPE TERM CHLD USR1; exec "$@"`, "sh"}, run.Args...)
+	run.Path = "/bin/sh"
+	out, err := run.CombinedOutput()
+	if got := strings.Join(strings.Fields(string(out)), " "); err != nil || got != "SigIgn: 0000000000000000" {
+		t.Errorf("run below a shell that ignores signals: %v: %s", err, got)
+	}
+}
