@@ -437,8 +437,11 @@ func (a *Pivot) Shell(s *Script) {
 func (a *Pivot) Lower(asm *Asm) {
 	asm.Do(SysFchdir, asm.Use("/"))
 	if a.Move {
-		for _, p := range []string{"/proc", "/sys"} { // the host's, whole and unmasked
-			asm.Do(SysUmount2, Str(p), Num(unix.MNT_DETACH, "MNT_DETACH"))
+		// The host's, whole and unmasked: while one is there, even behind another, a
+		// user namespace of the container's may mount a new one. Some machines, and
+		// worlds that tests make, have one on top of the other.
+		for i := range 2 * stacked {
+			asm.Do(SysUmount2, Str([...]string{"/proc", "/sys"}[i%2]), Num(unix.MNT_DETACH, "MNT_DETACH"))
 			asm.Allow(unix.EINVAL, unix.ENOENT)
 		}
 		asm.Do(SysMount, Str("."), Str("/"), Num(0, "NULL"), Num(unix.MS_MOVE, "MS_MOVE"), Num(0, "NULL"))
@@ -450,6 +453,9 @@ func (a *Pivot) Lower(asm *Asm) {
 	asm.Do(SysUmount2, Str("."), Num(unix.MNT_DETACH, "MNT_DETACH"))
 	asm.Do(SysChdir, Str("/"))
 }
+
+// stacked is how many mounts of one file system may be at a place of the host's.
+const stacked = 4
 
 // EnterRoot makes the container's root the folder that its paths are resolved
 // from (openat2(2), RESOLVE_IN_ROOT), while the host's tree is still in view.
