@@ -47,6 +47,11 @@ func killContainer(inv *invocation) (int, error) {
 // namespace whose end is the end of all in it, the others are ended too.
 func killFirst(s *container.State, sig unix.Signal) error {
 	fd, err := s.Open()
+	if errors.Is(err, container.ErrStopped) && sig == unix.SIGKILL {
+		if left, e := s.Cgroups.Procs(); e == nil && len(left) > 0 { // without a PID namespace they outlive the first one
+			return s.Cgroups.Kill()
+		}
+	}
 	if err != nil {
 		return err
 	}
