@@ -5,8 +5,10 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -63,26 +65,35 @@ func showState(inv *invocation) (int, error) {
 }
 
 // appendState appends a container as JSON: the state of the specification, and
-// what runc adds to it.
+// what runc adds to it, in runc's order.
 func appendState(dst []byte, c *container.Container) []byte {
-	s := specs.State{Version: specs.Version, ID: c.ID, Status: specs.ContainerState(c.Status()), Bundle: c.State.Bundle}
-	if s.Status != specs.StateStopped {
-		s.Pid = c.State.Pid
-	}
-	s.Annotations = c.State.Annotations
+	version, status, pid := specs.Version, c.Status(), 0
 	if c.State.Version != "" {
-		s.Version = c.State.Version
+		version = c.State.Version
 	}
-	dst = ocijson.AppendState(dst, &s)
-	dst = dst[:len(dst)-1]
-	if s.Pid == 0 {
-		dst = append(dst, `,"pid":0`...)
+	if status != container.Stopped {
+		pid = c.State.Pid
 	}
-	for _, f := range [...]struct{ name, value string }{
-		{"rootfs", c.State.Rootfs}, {"created", c.State.Created.UTC().Format(time.RFC3339Nano)}, {"owner", owner(c)},
-	} {
-		dst = ocijson.AppendString(append(dst, `,"`+f.name+`":`...), f.value)
+	text := func(name, value string) {
+		dst = ocijson.AppendString(append(dst, name...), value)
 	}
+	text(`{"ociVersion":`, version)
+	text(`,"id":`, c.ID)
+	dst = strconv.AppendInt(append(dst, `,"pid":`...), int64(pid), 10)
+	text(`,"status":`, string(status))
+	text(`,"bundle":`, c.State.Bundle)
+	text(`,"rootfs":`, c.State.Rootfs)
+	text(`,"created":`, c.State.Created.UTC().Format(time.RFC3339Nano))
+	before := `,"annotations":{`
+	for _, key := range slices.Sorted(maps.Keys(c.State.Annotations)) {
+		text(before, key)
+		text(":", c.State.Annotations[key])
+		before = ","
+	}
+	if before == "," {
+		dst = append(dst, '}')
+	}
+	text(`,"owner":`, owner(c))
 	return append(dst, '}')
 }
 
