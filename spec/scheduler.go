@@ -4,6 +4,7 @@ package spec
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
 
@@ -167,17 +168,23 @@ func memoryPolicy(p *specs.LinuxMemoryPolicy) (*plan.MemoryPolicy, error) {
 	if i < 0 {
 		return nil, fmt.Errorf("%s: invalid memory policy mode %q", property, p.Mode)
 	}
+	var nodes []uint64
+	if p.Nodes != "" {
+		var err error
+		if nodes, err = plan.ParseList(p.Nodes); err != nil {
+			return nil, fmt.Errorf("%s.nodes: invalid memory policy nodes: %w", property, err)
+		}
+	}
 	m := memoryModes[i]
 	switch {
 	case m.nodes == noNodes && p.Nodes != "":
-		return nil, fmt.Errorf("%s: set_mempolicy: invalid argument: %s takes no nodes, and %q are given", property, p.Mode, p.Nodes)
+		count := 0
+		for _, word := range nodes {
+			count += bits.OnesCount64(word)
+		}
+		return nil, fmt.Errorf("%s: set_mempolicy: invalid argument: %s: mode requires 0 nodes but got %d", property, p.Mode, count)
 	case m.nodes == someNodes && p.Nodes == "":
 		return nil, fmt.Errorf("%s: %s needs nodes", property, p.Mode)
-	}
-	if p.Nodes != "" {
-		if _, err := plan.ParseList(p.Nodes); err != nil {
-			return nil, fmt.Errorf("%s.nodes: invalid memory policy nodes: %w", property, err)
-		}
 	}
 	a := &plan.MemoryPolicy{Mode: string(m.name), Num: m.num, Nodes: p.Nodes}
 next:
@@ -208,7 +215,7 @@ func (c *compiler) traits() error {
 		list = append(list, plan.Step{Action: a, Why: why})
 		return err
 	}
-	if p := c.linux.MemoryPolicy; p != nil && (p.Mode != "" || p.Nodes != "" || len(p.Flags) > 0) {
+	if p := c.linux.MemoryPolicy; p != nil {
 		a, err := memoryPolicy(p)
 		if err := add("where its memory comes from: linux.memoryPolicy", a, err); err != nil {
 			return err
