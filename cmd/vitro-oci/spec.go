@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"vitro/internal/ocijson"
 	"vitro/spec"
@@ -24,6 +26,12 @@ var commit = "unknown"
 // writeSpec writes a config.json to start from. One that is there already stays.
 func writeSpec(inv *invocation) (int, error) {
 	s := spec.Example()
+	var fs unix.Statfs_t
+	if unix.Statfs("/sys/fs/cgroup", &fs) != nil || fs.Type != unix.CGROUP2_SUPER_MAGIC {
+		// As runc's: with v1 hierarchies, users look in the container's /proc for
+		// where it is in the host's.
+		s.Linux.Namespaces = slices.DeleteFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.CgroupNamespace })
+	}
 	if inv.has("rootless") {
 		spec.Rootless(s, os.Geteuid(), os.Getegid())
 	}
