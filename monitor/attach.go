@@ -116,7 +116,7 @@ func (a *Attachment) Follow(conn *os.File) (exit Exit, err error) {
 	a.conn = conn
 	defer conn.Close()
 	if a.Terminal && a.Streams&Input != 0 {
-		if restore := rawMode(0); restore != nil {
+		if restore := rawMode(0, false); restore != nil {
 			defer restore()
 		}
 	}

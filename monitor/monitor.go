@@ -187,7 +187,7 @@ func (s *Streams) started(child *run.Child) {
 	}
 	resize(child.Console)
 	if s.Interactive {
-		s.restore = rawMode(0)
+		s.restore = rawMode(0, s.Inherit)
 		leave := s.watchKeys()
 		go s.input(child.Console, leave)
 	}
@@ -255,15 +255,18 @@ func isTerminal(fd int) bool {
 	return err == nil
 }
 
-// rawMode hands keys through as they come, and returns how to take that back.
-func rawMode(fd int) func() {
+// rawMode hands keys through as they come, and what is written too unless it is
+// to be processed here. It returns how to take that back.
+func rawMode(fd int, process bool) func() {
 	old, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	if err != nil {
 		return nil
 	}
 	t := *old // as cfmakeraw(3)
 	t.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
-	t.Oflag &^= unix.OPOST
+	if !process {
+		t.Oflag &^= unix.OPOST
+	}
 	t.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
 	t.Cflag = t.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
 	t.Cc[unix.VMIN], t.Cc[unix.VTIME] = 1, 0

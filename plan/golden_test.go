@@ -149,7 +149,7 @@ func TestShellIsClosed(t *testing.T) {
 			&Overlay{Layers: []string{evil}, Upper: evil, Work: evil, Options: []string{evil}}, &Scratch{At: "/" + evil, Size: evil},
 			&Dir{Path: "/" + evil}, &Node{Path: "/" + evil}, &Symlink{Target: evil, Path: "/" + evil}, &LinkUp{Name: evil},
 			&Hostname{evil}, &Domainname{evil}, &Sysctl{Path: evil, Value: evil}, &ReadOnly{Path: "/" + evil}, &Mask{Path: "/" + evil},
-			&Seal{Target: "/" + evil}, &Attach{Target: "/" + evil}, &Console{Target: evil}, &Stdio{}, &Chdir{evil},
+			&Seal{Target: "/" + evil}, &Attach{Target: "/" + evil}, &Console{Target: evil}, &Stdio{}, &Chdir{Path: evil},
 			&MountFlags{Handle: evil, Target: "/" + evil, Set: unix.MOUNT_ATTR_RDONLY, Share: unix.MS_SHARED}, &Remount{Target: "/" + evil, Options: []string{evil}},
 			&Label{File: evil, Value: evil, Option: []string{"--x", evil}}, &Affinity{CPUs: evil}, &MemoryPolicy{Mode: evil, Nodes: evil},
 			&Exec{Paths: []string{evil}, Args: []string{evil, evil}, Env: []string{"A=" + evil}, Cwd: evil},

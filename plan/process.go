@@ -116,6 +116,8 @@ type Console struct {
 	Rows   uint16 `json:"rows,omitempty"`
 	Cols   uint16 `json:"cols,omitempty"`
 	UID    uint32 `json:"uid,omitempty"` // the terminal's owner
+	// LineFeeds has a line end with a line feed alone, without a carriage return.
+	LineFeeds bool `json:"lineFeeds,omitempty"`
 }
 
 func (a *Console) Verb() string { return "console" }
@@ -141,6 +143,9 @@ func (a *Console) Lower(asm *Asm) {
 		binary.NativeEndian.PutUint16(ws[2:], a.Cols)
 		asm.Do(SysIoctl, master, Num(unix.TIOCSWINSZ, "TIOCSWINSZ"), Pair16.Of(ws))
 	}
+	if a.LineFeeds {
+		asm.Do(SysIoctl, slave, Num(unix.TCSETS, "TCSETS"), Buf(lineFeeds(), "{OPOST, …}"))
+	}
 	if a.UID != 0 {
 		asm.Do(SysFchownat, slave, Str(""), Int(int(a.UID)), Num(0xffffffff, "-1"), Num(unix.AT_EMPTY_PATH, "AT_EMPTY_PATH"))
 	}
@@ -156,6 +161,26 @@ func (a *Console) Lower(asm *Asm) {
 	for fd := range 3 {
 		asm.Do(SysDup3, slave, Int(fd), Int(0))
 	}
+}
+
+// lineFeeds is struct termios as a new terminal has it (drivers/tty/tty_io.c,
+// tty_std_termios; drivers/tty/pty.c), but for ONLCR.
+func lineFeeds() []byte {
+	t := make([]byte, 36)
+	for i, flags := range [...]uint32{
+		unix.ICRNL | unix.IXON, unix.OPOST, unix.B38400 | unix.CS8 | unix.CREAD,
+		unix.ISIG | unix.ICANON | unix.ECHO | unix.ECHOE | unix.ECHOK | unix.ECHOCTL | unix.ECHOKE | unix.IEXTEN,
+	} {
+		binary.NativeEndian.PutUint32(t[4*i:], flags)
+	}
+	cc := t[17:]
+	for i, key := range map[int]byte{
+		unix.VINTR: 3, unix.VQUIT: 28, unix.VERASE: 127, unix.VKILL: 21, unix.VEOF: 4, unix.VMIN: 1, unix.VSTART: 17, unix.VSTOP: 19,
+		unix.VSUSP: 26, unix.VREPRINT: 18, unix.VDISCARD: 15, unix.VWERASE: 23, unix.VLNEXT: 22,
+	} {
+		cc[i] = key
+	}
+	return t
 }
 
 // sendFD0 is a message with one byte, 'c', and descriptor 0.
@@ -193,12 +218,17 @@ func (a *Stdio) Lower(asm *Asm) {
 // container (CVE-2024-21626).
 type Chdir struct {
 	Path string `json:"path"`
+	Host bool   `json:"host,omitempty"` // a program of the host's: its path is not one of the container's root
 }
 
 func (a *Chdir) Verb() string    { return "chdir" }
 func (a *Chdir) Line() string    { return "chdir " + Quote(a.Path) }
 func (a *Chdir) Shell(s *Script) {} // the shell does it last, as the container's user
 func (a *Chdir) Lower(asm *Asm) {
+	if a.Host {
+		asm.Do(SysChdir, Str(a.Path))
+		return
+	}
 	fd := Path{name: a.Path}.open(asm, folder)
 	asm.Do(SysFchdir, fd)
 }

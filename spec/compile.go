@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -46,6 +47,9 @@ type Request struct {
 
 	// Stdio are handles for the standard streams; empty ones are inherited.
 	Stdio [3]string
+	// LineFeeds has the container's terminal end lines with a line feed alone: its
+	// output goes to the caller's terminal, which adds the carriage return, or into a file.
+	LineFeeds bool
 	// Bound: the container ends when the process that started it ends.
 	Bound bool
 	// Preserve is how many descriptors from 3 on the container inherits.
@@ -301,7 +305,10 @@ func (c *compiler) hide() error {
 	for _, p := range c.linux.ReadonlyPaths {
 		c.plan.Add("what is written here changes the machine, not the container", &plan.ReadOnly{Path: p, Under: c.kernelMount(p)})
 	}
-	for _, p := range c.linux.MaskedPaths {
+	for i, p := range c.linux.MaskedPaths {
+		if slices.Contains(c.linux.MaskedPaths[:i], p) { // engines append to lists of others
+			continue
+		}
 		c.plan.Add("what is read here tells about the machine, or acts on it", &plan.Mask{Path: p, Under: c.kernelMount(p)})
 	}
 	for _, s := range c.seals {

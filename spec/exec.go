@@ -30,9 +30,10 @@ type ExecRequest struct {
 	Facts   *Facts
 	Inside  *Inside
 	Cgroups cgroup.Dirs
-	// Stdio and Preserve are as in Request.
-	Stdio    [3]string
-	Preserve int
+	// Stdio, LineFeeds and Preserve are as in Request.
+	Stdio     [3]string
+	LineFeeds bool
+	Preserve  int
 }
 
 // Inside is what a running container's first process shows of its namespaces.
@@ -166,7 +167,7 @@ func CompileExec(r *ExecRequest) (*plan.Plan, error) {
 	}
 	s.Process = r.Process
 	c := &compiler{
-		Request: &Request{ID: r.ID, Bundle: r.Bundle, Spec: &s, Facts: r.Facts, Stdio: r.Stdio, Preserve: r.Preserve},
+		Request: &Request{ID: r.ID, Bundle: r.Bundle, Spec: &s, Facts: r.Facts, Stdio: r.Stdio, LineFeeds: r.LineFeeds, Preserve: r.Preserve},
 		plan:    &plan.Plan{Title: "exec: " + strings.Join(r.Process.Args, " ")},
 		linux:   s.Linux, proc: r.Process, inside: r.Inside, dirs: r.Cgroups,
 	}

@@ -55,7 +55,10 @@ func (c *compiler) hookPlan(kind string, h *specs.Hook) (p *plan.Plan, inside bo
 	}
 	if kind == "startContainer" {
 		proc := *c.proc
-		proc.Terminal, proc.Args, proc.Env = false, args, h.Env
+		proc.Terminal, proc.Args = false, args
+		if h.Env != nil { // else it has the process's, as with runc
+			proc.Env = h.Env
+		}
 		p, err = c.execPlan(&proc, h.Path)
 		return p, true, err
 	}
@@ -67,8 +70,25 @@ func (c *compiler) hookPlan(kind string, h *specs.Hook) (p *plan.Plan, inside bo
 	p.Add("the hook's process", clone)
 	p.Add("the container's state to be read, and a place for what it says", &plan.Stdio{Handles: [3]string{hook.State, hook.Output, hook.Output}})
 	p.Add("none of our descriptors", &plan.CloseOthers{From: 3})
+	if dir := c.hookFolder(kind); dir != "" {
+		p.Add("where it begins", &plan.Chdir{Path: dir, Host: true})
+	}
 	p.Add("the hook", &plan.Exec{Paths: []string{h.Path}, Args: args, Env: h.Env, Cwd: "/"})
 	return p, inside, nil
+}
+
+// hookFolder is where a hook of the host's begins, as with runc: many name what
+// is in the bundle, or in the root, by relative paths. Empty: where we are.
+func (c *compiler) hookFolder(kind string) string {
+	switch {
+	case kind == "createContainer" && c.At != "":
+		return c.At
+	case kind == "createContainer" && c.Spec.Root != nil:
+		return absolute(c.Bundle, c.Spec.Root.Path)
+	case (kind == "prestart" || kind == "createRuntime") && c.Bundle != "":
+		return c.Bundle
+	}
+	return ""
 }
 
 // createHooks are those between the mounts and the pivot: they may add to the

@@ -98,7 +98,7 @@ func (c *compiler) console() error {
 		}
 		return nil
 	}
-	con := &plan.Console{Pts: "/dev/pts", Target: "/dev/console", UID: c.proc.User.UID}
+	con := &plan.Console{Pts: "/dev/pts", Target: "/dev/console", UID: c.proc.User.UID, LineFeeds: c.LineFeeds}
 	switch {
 	case c.inside != nil:
 		con.Found, con.Target = true, ""

@@ -128,7 +128,7 @@ func (inv *invocation) execPlan(c *container.Container, b *bundle, proc *specs.P
 		inside.Full = "" // the one that is named, or none
 	}
 	return spec.CompileExec(&spec.ExecRequest{
-		ID: c.ID, Bundle: b.dir, Spec: b.spec, Process: proc, Facts: facts, Inside: inside, Cgroups: dirs, Stdio: streams.Names(), Preserve: preserve,
+		ID: c.ID, Bundle: b.dir, Spec: b.spec, Process: proc, Facts: facts, Inside: inside, Cgroups: dirs, Stdio: streams.Names(), LineFeeds: !inv.has("detach"), Preserve: preserve,
 	})
 }
 
