@@ -57,7 +57,24 @@ func readBundle(dir, path string) (*bundle, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config.json: %w", err)
 	}
+	lendEnvironment(s.Hooks)
 	return &bundle{dir: dir, data: data, spec: s}, nil
+}
+
+// lendEnvironment gives our environment to the host's programs among the hooks
+// that name none, as runc and crun do: many are scripts that count on PATH.
+func lendEnvironment(h *specs.Hooks) {
+	if h == nil {
+		return
+	}
+	//nolint:staticcheck // Prestart is deprecated, and still what Docker writes.
+	for _, kind := range [...][]specs.Hook{h.Prestart, h.CreateRuntime, h.CreateContainer, h.Poststart, h.Poststop} {
+		for i := range kind {
+			if kind[i].Env == nil {
+				kind[i].Env = os.Environ()
+			}
+		}
+	}
 }
 
 // kept is the bundle of a container that has been made: its config.json is a
@@ -98,7 +115,9 @@ func (inv *invocation) preserve(proc *specs.Process) (int, error) {
 			return 0, fmt.Errorf("hand on preserved-fd %d, descriptor %d: it is not open: --preserve-fds is how many there are from 3 on", fd-3, fd)
 		}
 	}
-	return n, nil
+	// Others that our caller has left open are not for the process that waits in a
+	// container to be started: it would hold their locks, and their pipes' ends.
+	return n, unix.CloseRange(uint(3+n), ^uint(0)>>33, unix.CLOSE_RANGE_CLOEXEC)
 }
 
 // compile decides the container's plan.

@@ -4,6 +4,8 @@ package main
 
 import (
 	"errors"
+	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +25,8 @@ func createContainer(inv *invocation) (int, error) {
 			return 1, err
 		}
 		defer page.Close()
-		return 1, inv.detached(c, b, &spec.Request{Await: c.Dir}, run.Options{Page: page})
+		_, err = inv.detached(c, b, &spec.Request{Await: c.Dir}, run.Options{Page: page})
+		return 1, err
 	}, true)
 }
 
@@ -31,10 +34,19 @@ func createContainer(inv *invocation) (int, error) {
 // waits for its end and removes it; the exit status is the container's then.
 func runContainer(inv *invocation) (int, error) {
 	return inv.make(func(c *container.Container, b *bundle) (int, error) {
-		if inv.has("detach") {
-			return 1, inv.detached(c, b, new(spec.Request), run.Options{})
+		n, err := openNotify(c)
+		if err != nil {
+			return 1, err
 		}
-		return inv.foreground(c, b)
+		if !inv.has("detach") {
+			return inv.foreground(c, b, n)
+		}
+		child, err := inv.detached(c, b, new(spec.Request), run.Options{})
+		if err == nil {
+			c.Release() // others may look after it meanwhile
+			inv.pass(n, child.Pidfd, child.Pid)
+		}
+		return 1, err
 	}, inv.has("detach"))
 }
 
@@ -55,7 +67,10 @@ func (inv *invocation) make(begin func(*container.Container, *bundle) (int, erro
 	if err != nil {
 		return 1, err
 	}
-	if err = c.Begin(); err == nil {
+	if err = c.Begin(); err == nil && inv.command.name != "restore" {
+		err = mountNotify(c, b)
+	}
+	if err == nil {
 		err = smallfile.Write(c.Path("config.json"), b.data, 0o600)
 	}
 	if err == nil {
@@ -76,31 +91,31 @@ func (inv *invocation) make(begin func(*container.Container, *bundle) (int, erro
 }
 
 // detached makes a container that lives on when we end.
-func (inv *invocation) detached(c *container.Container, b *bundle, r *spec.Request, o run.Options) error {
+func (inv *invocation) detached(c *container.Container, b *bundle, r *spec.Request, o run.Options) (*run.Child, error) {
 	p, err := inv.compile(c, b, r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	inv.notes(p)
 	o.Undo, o.Folder, o.Console = c.List, c.Dir, inv.sendConsole()
 	o.Meanwhile = c.Saver(inv.state(b, p))
 	child, err := run.Start(p.Plan, o)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := inv.tell(child); err != nil {
 		_ = child.Signal(killSignal)
 		_, _, _ = child.Wait()
-		return err
+		return nil, err
 	}
-	return nil
+	return child, nil
 }
 
 // foreground runs a container to its end, and removes it.
-func (inv *invocation) foreground(c *container.Container, b *bundle) (int, error) {
+func (inv *invocation) foreground(c *container.Container, b *bundle, n *notice) (int, error) {
 	terminal := b.spec.Process != nil && b.spec.Process.Terminal
 	streams := &monitor.Streams{Terminal: terminal, Interactive: true, Inherit: true}
-	p, err := inv.compile(c, b, &spec.Request{Stdio: streams.Names()})
+	p, err := inv.compile(c, b, &spec.Request{Stdio: streams.Names(), LineFeeds: true})
 	if err != nil {
 		return 1, err
 	}
@@ -111,13 +126,16 @@ func (inv *invocation) foreground(c *container.Container, b *bundle) (int, error
 	job := monitor.Job{Plan: p.Plan, Cgroups: p.Cgroups, Streams: streams}
 	job.Options = run.Options{Undo: c.List, Folder: c.Dir, Meanwhile: c.Saver(inv.state(b, p))}
 	var late error
+	var passed sync.WaitGroup
 	job.Started = func(child *run.Child) {
 		if late = inv.tell(child); late != nil {
 			_ = child.Signal(killSignal)
 		}
-		c.Release() // others may look after it meanwhile
+		c.Release()                                                 // others may look after it meanwhile
+		passed.Go(func() { inv.pass(n, child.Pidfd, os.Getpid()) }) // we end as it does
 	}
 	exit, err := job.Run()
+	passed.Wait()
 	if err != nil || inv.has("keep") {
 		return exit.Code, err
 	}

@@ -28,17 +28,26 @@ func startContainer(inv *invocation) (int, error) {
 	default:
 		return 1, fmt.Errorf("start container %q: cannot start an already running container: it is %s", c.ID, s)
 	}
-	return 0, inv.resume(c)
+	n, err := openNotify(c)
+	if err != nil {
+		return 1, err
+	}
+	pidfd, err := c.State.Open()
+	if err != nil {
+		return 1, fmt.Errorf("start container %q: %w", c.ID, err)
+	}
+	defer unix.Close(pidfd)
+	if err := inv.resume(c, pidfd); err != nil {
+		return 1, err
+	}
+	c.Release() // others may look after it meanwhile
+	inv.pass(n, pidfd, c.State.Pid)
+	return 0, nil
 }
 
 // resume has the process go on that waits in the container.
-func (inv *invocation) resume(c *container.Container) error {
-	w := &run.Waiting{Pid: c.State.Pid, Meets: c.State.Hooks}
-	var err error
-	if w.Pidfd, err = c.State.Open(); err != nil {
-		return fmt.Errorf("start container %q: %w", c.ID, err)
-	}
-	defer unix.Close(w.Pidfd)
+func (inv *invocation) resume(c *container.Container, pidfd int) error {
+	w := &run.Waiting{Pid: c.State.Pid, Pidfd: pidfd, Meets: c.State.Hooks}
 	for _, f := range [...]struct {
 		name  string
 		flags int
@@ -57,9 +66,9 @@ func (inv *invocation) resume(c *container.Container) error {
 		*f.to = os.NewFile(uintptr(fd), f.name)
 		defer (*f.to).Close()
 	}
-	var b *bundle
 	w.Rest = func() (*plan.Plan, error) {
-		if b, err = kept(c); err != nil {
+		b, err := kept(c)
+		if err != nil {
 			return nil, err
 		}
 		facts, err := spec.ReadExecFacts(w.Pid, b.spec.Process)
@@ -68,7 +77,7 @@ func (inv *invocation) resume(c *container.Container) error {
 		}
 		return spec.CompileRest(&spec.Request{ID: c.ID, Spec: b.spec, Facts: facts, Bundle: b.dir}, c.State.Cgroups)
 	}
-	err = run.Resume(w, run.Options{})
+	err := run.Resume(w, run.Options{})
 	for _, name := range [...]string{"exec.fifo", "started", "page"} {
 		if e := os.Remove(c.Path(name)); err == nil && e != nil {
 			err = e

@@ -164,3 +164,45 @@ func TestHookReadsNothing(t *testing.T) {
 		t.Errorf("%d hooks ran; want %d", got, len(kinds))
 	}
 }
+
+// A hook without an environment has the runtime's; with an empty one, none.
+func TestHookEnvironment(t *testing.T) {
+	b, out := hooked(t, "")
+	for _, k := range kinds {
+		if !k.inside {
+			h := &(*k.at(b.Spec.Hooks))[0]
+			h.Env, h.Args = nil, []string{"sh", "-c", "echo $ASKED >" + out + "/" + k.name + "; pwd >" + out + "/" + k.name + ".pwd"}
+		}
+	}
+	h := &b.Spec.Hooks.Poststop
+	*h = append(*h, (*h)[0])
+	(*h)[1].Env, (*h)[1].Args = []string{}, []string{"sh", "-c", "echo ${ASKED-none} >" + out + "/empty"}
+	b.Save()
+	must(t, os.WriteFile(b.Dir+"/config.json", []byte(strings.Replace(read(t, b.Dir+"/config.json"), "/empty\"]", "/empty\"],\"env\":[]", 1)), 0o600))
+	for _, verb := range []string{"create", "start", "kill", "delete"} {
+		b.Env = []string{"ASKED=" + verb}
+		args := []string{verb, b.ID}
+		if verb == "kill" {
+			args = append(args, "KILL")
+		}
+		b.Must(args...)
+		if verb == "kill" {
+			bundle.Eventually(t, "stopped", ended(b))
+		}
+	}
+	for name, want := range map[string]string{
+		"prestart": "create", "createRuntime": "create", "createContainer": "create", "poststart": "start", "poststop": "delete", "empty": "none",
+	} {
+		if isRunc() && (name == "poststart" || name == "createContainer") { // early, and without
+			continue
+		}
+		if got := read(t, out+"/"+name); got != want+"\n" {
+			t.Errorf("%s hook: ASKED is %q, want %q", name, got, want)
+		}
+	}
+	for name, want := range map[string]string{"prestart": b.Dir, "createRuntime": b.Dir, "createContainer": b.Path("")} {
+		if got := strings.TrimSpace(read(t, out+"/"+name+".pwd")); got != want {
+			t.Errorf("%s hook begins in %q, want %q", name, got, want)
+		}
+	}
+}

@@ -377,3 +377,40 @@ func TestHearsSignals(t *testing.T) {
 		t.Errorf("run below a shell that ignores signals: %v: %s", err, got)
 	}
 }
+
+// A terminal's output comes out as the program has written it, where the
+// caller's output is no terminal.
+func TestTerminalIntoPipe(t *testing.T) {
+	b := box(t)
+	b.Spec.Process.Terminal = true
+	b.Spec.Process.Args = []string{"echo", "one line"}
+	if r := b.Run(); r.Out != "one line" {
+		t.Errorf("run: %q, %q", r.Out, r.Err)
+	}
+	b.Spec.Process.Args = []string{"sleep", "1000"}
+	b.Spec.Process.Terminal = false
+	b.Start()
+	if r := b.Do("exec", "-t", b.ID, "echo", "one line"); r.Out != "one line" {
+		t.Errorf("exec: %q, %q", r.Out, r.Err)
+	}
+}
+
+// The process that waits to be started holds nothing of its maker's: a lock
+// that goes with a descriptor is free again when create has ended.
+func TestCreatedHoldsNoLock(t *testing.T) {
+	b := box(t)
+	b.Save()
+	lock := filepath.Join(filepath.Dir(b.Dir), "lock")
+	cmd := b.Command("create", b.ID)
+	cmd.Args = append([]string{"sh", "-c", `exec 9>` + lock + `; flock -n 9 && "$@"`, "sh"}, cmd.Args...)
+	cmd.Path = "/bin/sh"
+	if r := cmd.Run(); r != nil {
+		t.Fatal(r)
+	}
+	f, err := os.Open(lock)
+	must(t, err)
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		t.Errorf("lock what create's caller had locked: %v", err)
+	}
+}
