@@ -63,6 +63,13 @@ test-oci: ## the OCI's conformance suite: vitro-oci beside runc and crun; TESTFL
 	@$(GO) build -o bin/test-oci ./test/oci
 	@bin/test-oci -go $(GO) $(TESTFLAGS)
 
+.PHONY: test-suites
+test-suites: ## runc's and crun's own suites: vitro-oci beside each; TESTFLAGS: -run NAME, -v, runc, crun
+	@test/setup suites
+	@$(MAKE) -s build
+	@$(GO) build -o bin/test-suites ./test/suites
+	@bin/test-suites $(TESTFLAGS)
+
 .PHONY: test-engines
 test-engines: ## vitro-oci as the runtime of Podman, dockerd, containerd; TESTFLAGS: -short, -run NAME, …
 	@test/setup engines
