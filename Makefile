@@ -25,8 +25,8 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
 
 .PHONY: build
-build: ## the two programs, static, in bin/
-	$(GOBUILD) -o bin/ ./cmd/vitro
+build: ## the three programs, static, in bin/
+	$(GOBUILD) -o bin/ ./cmd/vitro ./cmd/vitro-net
 	$(OCIBUILD) -o bin/ ./cmd/vitro-oci
 
 .PHONY: man
@@ -106,16 +106,18 @@ bench: ## vitro beside its peers, as a table on stdout and in bench/last.md
 	@test "$$(id -u)" != 0 || bin/bench-names | tee -a bench/last.md
 	CGO_ENABLED=0 $(GO) build -o bin/bench-requests ./bench/requests
 	@test "$$(id -u)" != 0 || bin/bench-requests | tee -a bench/last.md
+	$(GO) build -o bin/bench-uplink ./bench/uplink
+	@test "$$(id -u)" != 0 || bin/bench-uplink | tee -a bench/last.md
 
 .PHONY: cross
 cross: ## build and vet for arm64
-	GOARCH=arm64 $(GOBUILD) -o bin/arm64/ ./cmd/vitro
+	GOARCH=arm64 $(GOBUILD) -o bin/arm64/ ./cmd/vitro ./cmd/vitro-net
 	GOARCH=arm64 $(OCIBUILD) -o bin/arm64/ ./cmd/vitro-oci
 	GOARCH=arm64 $(GO) vet ./...
 
 .PHONY: install
 install: build man ## into PREFIX (/usr/local)
-	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin bin/vitro bin/vitro-oci
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin bin/vitro bin/vitro-oci bin/vitro-net
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 bin/man/*.1
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 bin/man/*.8
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system

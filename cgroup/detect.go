@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vitro/cgroup/systemd"
+	"vitro/internal/outside"
 )
 
 // usual is where everybody mounts cgroups.
@@ -27,7 +28,8 @@ func Detect() (*Layout, error) {
 	if err != nil && !errors.Is(err, unix.ENOENT) { // a kernel without cgroups
 		return nil, fmt.Errorf("detect cgroups: %w", err)
 	}
-	l := &Layout{UID: os.Geteuid(), GID: os.Getegid(), FS: Kernel{}}
+	l := &Layout{FS: Kernel{}}
+	l.UID, l.GID, _ = outside.IDs()
 	l.Systemd = systemd.IsRunning()
 	own := parseMemberships(text)
 	found, all := usualPlaces(own)

@@ -20,8 +20,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vitro/container"
+	"vitro/internal/outside"
 	"vitro/monitor"
 	"vitro/network"
+	"vitro/network/usernet"
 	"vitro/plan/run"
 )
 
@@ -51,6 +53,9 @@ type Launch struct {
 	Adopt bool           // it runs, and has lost the process beside it
 	New   bool           // it was made for this start: if that is refused, it is not to stay
 	View  string         // for the program's own use: how the caller wants to see the start
+	Alone string         // why the user has no networks
+
+	Owners map[string]string // see network.Owners
 }
 
 // keepTerminal has a process keep the terminal of one that its user has left.
@@ -86,9 +91,22 @@ func (e *Engine) Launch(l Launch) (*os.File, error) {
 	}
 	ours, theirs := os.NewFile(uintptr(fds[0]), "monitor"), os.NewFile(uintptr(fds[1]), "client")
 	defer theirs.Close()
+	u, err := e.networkFor(&l)
+	if err != nil {
+		ours.Close()
+		return nil, err
+	}
 	text, err := json.Marshal(l)
 	if err != nil {
 		return nil, err
+	}
+	if u != nil {
+		defer u.close()
+		if err := e.launchInside(u, string(text), theirs); err != nil {
+			ours.Close()
+			return nil, fmt.Errorf("start the process beside container %s: %w", l.ID[:12], err)
+		}
+		return ours, nil
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -103,6 +121,44 @@ func (e *Engine) Launch(l Launch) (*os.File, error) {
 		return nil, fmt.Errorf("start the process beside container %s: %w", l.ID[:12], err)
 	}
 	return ours, cmd.Process.Release() // it outlives us
+}
+
+// networkFor are the namespaces that the process beside the container is to be
+// in; nil if they are our own. That there are none is no error where the user
+// has named no network.
+func (e *Engine) networkFor(l *Launch) (*userNet, error) {
+	if !e.elsewhere() {
+		return nil, nil
+	}
+	r, err := loadRecord(filepath.Join(e.Containers.Root, l.ID))
+	if err != nil || !r.Flags.bridged() {
+		return nil, nil // who reads it next says what is wrong
+	}
+	u, err := e.userNet(true)
+	if err == nil {
+		l.Owners = network.Owners(e.Dir, published(&r.Flags))
+		return u, nil
+	}
+	if r.Flags.Network != "" || len(r.Flags.Publish) > 0 || r.Flags.PublishAll {
+		return nil, hint(err, "--network=host shares the host's network, --network=none is loopback only")
+	}
+	l.Alone = err.Error()
+	return nil, nil
+}
+
+// published are the ports that the flags name.
+func published(f *Flags) (list []network.PortWish) {
+	for _, text := range f.Publish {
+		if ports, err := network.ParsePorts(text); err == nil {
+			list = append(list, ports...)
+		}
+	}
+	return list
+}
+
+func isSocket(fd int) bool {
+	var st unix.Stat_t
+	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFSOCK
 }
 
 // hearAll has the signals that we were started to ignore heard until the
@@ -124,7 +180,7 @@ func environment() (env []string) {
 	for _, v := range os.Environ() {
 		name, _, _ := strings.Cut(v, "=")
 		switch name {
-		case "PATH", "HOME", "USER", "LOGNAME", "TZ", "GODEBUG", "GOCOVERDIR", "DBUS_SESSION_BUS_ADDRESS":
+		case "PATH", "HOME", "USER", "LOGNAME", "TZ", "GODEBUG", "GOCOVERDIR", "DBUS_SESSION_BUS_ADDRESS", outside.Variable, usernet.Choice:
 			env = append(env, v)
 		default:
 			if strings.HasPrefix(name, "XDG_") || strings.HasPrefix(name, "LC_") {
@@ -151,7 +207,10 @@ func Beside(args []string, hooks func(view string) Hooks) error {
 	case "keep":
 		return drain()
 	}
-	const conn = 3 // the first of os/exec's ExtraFiles
+	conn := 3 // the first of os/exec's ExtraFiles
+	if e.inside && !isSocket(conn) {
+		conn = besideInside
+	}
 	unix.CloseOnExec(conn)
 	var l Launch
 	err = json.Unmarshal([]byte(args[2]), &l)
@@ -176,6 +235,7 @@ func (e *Engine) beside(o Launch, conn int, hooks func(string) Hooks) error {
 		h = hooks(o.View)
 	}
 	h.Size = o.Size
+	e.alone = o.Alone
 	h.Warn = func(text string) { monitor.WarnTo(conn, text) }
 	l, err := e.live(o.ID, h)
 	if err != nil {
@@ -188,6 +248,7 @@ func (e *Engine) beside(o Launch, conn int, hooks func(string) Hooks) error {
 		w, err = l.start(context.Background())
 	}
 	if err != nil {
+		network.Name(err, o.Owners)
 		if !o.Adopt && (l.rec.Flags.Rm || o.New && l.refused) {
 			err = errors.Join(err, l.remove())
 		}
@@ -265,7 +326,7 @@ func (l *life) watch(w *monitor.Watch) error {
 		return err
 	}
 	l.e.sweepSometimes()
-	if program, err := companion(); err == nil {
+	if program, err := companion("vitro-oci"); err == nil {
 		_ = w.Become([]string{program, "monitor"}, environment()) // if that can't be, we go on as we are
 	}
 	_, err = w.Run(time.Time{})
@@ -319,6 +380,9 @@ func (l *life) adopt() (*monitor.Watch, error) {
 		return nil, fmt.Errorf("adopt container: %w", err)
 	}
 	w.Reopen(l.c.Dir)
+	if err := l.holdNet(s.Pid); err != nil {
+		w.Warn(err.Error())
+	}
 	if w.Pidfd, err = s.Open(); err != nil {
 		w.Miss()
 		if l.rec.Flags.Terminal {
@@ -349,6 +413,9 @@ func (l *life) readopt(w *monitor.Watch) {
 // runs is given another, what is left of one that doesn't is taken back. It
 // reports whether there was something to do.
 func (e *Engine) mend(c *container.Container) (bool, error) {
+	if err := e.mendUserNet(); err != nil {
+		return false, err
+	}
 	if c.Holder() != 0 {
 		return false, nil
 	}

@@ -30,6 +30,9 @@ func (e *Engine) Sweep() error {
 // Check looks for what should not be, reports it, and puts it right if mend is set.
 func (e *Engine) Check(mend bool, report func(Finding)) error {
 	if mend {
+		if err := e.mendUserNet(); err != nil {
+			report(Finding{What: "the user's networks: vitro-net was killed", Err: err})
+		}
 		if err := e.Containers.Sweep(); err != nil {
 			report(Finding{What: "a container that was half made", Err: err})
 		}

@@ -23,7 +23,7 @@ import (
 	"vitro/container"
 	"vitro/image"
 	"vitro/image/layer"
-	"vitro/network"
+	"vitro/internal/outside"
 	"vitro/rootfs"
 	"vitro/volume"
 )
@@ -37,12 +37,19 @@ type Engine struct {
 
 	root bool    // we are root in the initial user namespace, or in one with all IDs
 	maps *idMaps // an ordinary user's
+
+	uid, gid int    // who we are on the machine
+	inside   bool   // where we are root: among the user's networks
+	alone    string // why there are none
+	looked   bool   // whether they are served
 }
 
 // Open finds the folder for this user: /var/lib/vitro, $XDG_DATA_HOME/vitro or
 // ~/.local/share/vitro; dir overrides it. Nothing is made yet.
 func Open(dir string) (*Engine, error) {
-	e := &Engine{Dir: dir, root: os.Geteuid() == 0}
+	e := &Engine{Dir: dir}
+	e.uid, e.gid, e.inside = outside.IDs()
+	e.root = os.Geteuid() == 0 && !e.inside
 	if e.Dir == "" {
 		var err error
 		if e.Dir, err = defaultDir(); err != nil {
@@ -53,14 +60,14 @@ func Open(dir string) (*Engine, error) {
 	e.Containers = &container.Store{Root: filepath.Join(e.Dir, "containers"), RemoveAll: rootfs.Remove,
 		Names: filepath.Join(e.Dir, "by-name"), Made: recordFile}
 	e.Volumes = &volume.Store{Root: filepath.Join(e.Dir, "volumes"), Fill: e.fillVolume}
-	e.Containers.Undo = append(e.Containers.Undo, network.Actions)
+	e.Containers.Undo = append(e.Containers.Undo, e.actions)
 	inNS := inUserNS()
 	if !e.root || inNS {
 		// Overlay marks its files otherwise in a user namespace.
 		e.Images.Options = layer.Options{UserXattr: true, IgnoreDevices: true}
 	}
 	if !e.root {
-		maps, err := ownMaps()
+		maps, err := e.ownMaps()
 		if err != nil {
 			return nil, err
 		}
@@ -78,7 +85,7 @@ func Open(dir string) (*Engine, error) {
 }
 
 func defaultDir() (string, error) {
-	if os.Geteuid() == 0 {
+	if outside.UID() == 0 {
 		return "/var/lib/vitro", nil
 	}
 	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {

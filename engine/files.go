@@ -91,8 +91,8 @@ type ownTask struct {
 
 func (t ownTask) do() (any, error) { return nil, host.ChownTree(t.Path, t.UID, t.GID) }
 
-// outside is the host's ID for one of a user namespace.
-func outside(ids []specs.LinuxIDMapping, id uint32) uint32 {
+// hostID is the host's ID for one of a user namespace.
+func hostID(ids []specs.LinuxIDMapping, id uint32) uint32 {
 	for _, r := range ids {
 		if id >= r.ContainerID && id-r.ContainerID < r.Size {
 			return r.HostID + (id - r.ContainerID)

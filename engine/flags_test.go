@@ -130,7 +130,7 @@ func TestEnvFile(t *testing.T) {
 func TestKeepID(t *testing.T) {
 	sub := []specs.LinuxIDMapping{{ContainerID: 1, HostID: 100000, Size: 65536}, {ContainerID: 65537, HostID: 300000, Size: 10}}
 	for _, id := range []int{0, 1, 1000, 65535, 65536, 70000} {
-		m := keep(sub, id)
+		m := keep(sub, id, uint32(id))
 		inside, outside := make(map[uint32]bool), make(map[uint32]bool)
 		total := uint32(0)
 		for _, r := range m {

@@ -5,7 +5,6 @@ package engine
 import (
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,7 +39,7 @@ func (e *Engine) Service(i *Info, vitro, restart string, after []string) (string
 		stop = time.Duration(*i.Record.Flags.StopTimeout) * time.Second
 	}
 	return unit.Service(unit.Container{
-		Name: i.Name, Dir: i.Dir, Vitro: call, Stop: stop, User: os.Geteuid() != 0, Restart: restart, After: after,
+		Name: i.Name, Dir: i.Dir, Vitro: call, Stop: stop, User: e.uid != 0, Restart: restart, After: after,
 	}), nil
 }
 

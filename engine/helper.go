@@ -35,6 +35,8 @@ type helper struct {
 	mounts bool     // in a mount namespace of its own
 	stream *os.File // an archive on its way in or out
 	root   *os.File // a running container's root
+	net    *userNet // it is where the user's networks are
+	empty  bool     // in a network namespace of its own
 }
 
 // The descriptors that the helper finds them at.
@@ -56,6 +58,7 @@ var tasks = [...]struct {
 	{"place", task(placeTask.do)},
 	{"changes", task(changesTask.do)},
 	{"layer", task(layerTask.do)},
+	{"network", task(awayTask.do)},
 }
 
 func task[T any](do func(T) (any, error)) func([]byte) (any, error) {
@@ -111,13 +114,19 @@ func (h helper) plan(name string) *plan.Plan {
 	if maps == nil {
 		maps = h.e.maps
 	}
-	if maps == nil {
+	if h.empty {
+		c.Flags |= unix.CLONE_NEWNET
+	}
+	switch {
+	case h.net != nil:
+		p = h.net.plan()
+	case maps == nil:
 		p.Add("a process of its own", c)
-	} else {
+	default:
 		c.Flags |= unix.CLONE_NEWUSER
 		p.Add("files of many users are one user's, in a user namespace", c)
 		p.Append(spec.MapIDs(maps.uid, maps.gid, os.Geteuid(), os.Getegid())...)
-		p.Add("root there", &plan.EnterIDs{KeepGroups: maps.single() && os.Geteuid() != 0})
+		p.Add("root there", &plan.EnterIDs{KeepGroups: maps.single() && !h.e.root})
 	}
 	p.Add("request and answer", &plan.Stdio{Handles: [3]string{"request", "answer"}})
 	p.Add("it ends with us", &plan.DieWith{})
@@ -128,8 +137,15 @@ func (h helper) plan(name string) *plan.Plan {
 	if h.root != nil {
 		p.Add("the container's root", &plan.Inherit{Handle: "root", FD: rootFD})
 	}
-	p.Add("this program again", &plan.Exec{File: "self", Args: []string{"vitro", HelperVerb, name}, Env: os.Environ()})
+	p.Add("this program again", &plan.Exec{File: "self", Args: []string{"vitro", HelperVerb, name}, Env: h.environment()})
 	return p
+}
+
+func (h helper) environment() []string {
+	if h.net != nil || h.empty {
+		return h.e.insideEnvironment(os.Environ())
+	}
+	return os.Environ()
 }
 
 // run runs this program again for a task.
@@ -159,6 +175,9 @@ func (h helper) run(name string, ask, answer any) error {
 	}
 	if h.root != nil {
 		handles["root"] = int(h.root.Fd())
+	}
+	if h.net != nil {
+		handles["user"], handles["net"] = int(h.net.user.Fd()), int(h.net.net.Fd())
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -110,6 +110,7 @@ func (e *Engine) Info(name string) (*Info, error) {
 // card looks at a container; at one that has lost the process beside it after
 // it was looked after.
 func (e *Engine) card(id string, parts ...Part) (*Card, error) {
+	_ = e.mendUserNet() // if that can't be, it has no way out
 	s, err := e.Containers.See(id)
 	if err == nil && s.Made && s.Beside == 0 {
 		if c, err := e.Containers.Look(id); err == nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -65,25 +66,35 @@ func (e *Engine) usersOf(name string) (*idMaps, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &idMaps{joined: true}
+	m, err := mapsOf(strconv.Itoa(pid))
+	if err != nil {
+		return nil, err
+	}
+	m.joined = true
+	if len(m.uid) == 1 && m.uid[0].HostID == 0 && m.uid[0].Size == 1<<32-1 {
+		return nil, nil
+	}
+	return m, nil
+}
+
+// mapsOf are the maps of a process's user namespace.
+func mapsOf(pid string) (*idMaps, error) {
+	m := new(idMaps)
 	for _, t := range []struct {
 		kind string
 		to   *[]specs.LinuxIDMapping
 	}{{"uid", &m.uid}, {"gid", &m.gid}} {
-		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s_map", pid, t.kind))
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%s/%s_map", pid, t.kind))
 		if err != nil {
 			return nil, err
 		}
 		for line := range strings.Lines(string(data)) {
 			var r specs.LinuxIDMapping
 			if _, err := fmt.Sscan(line, &r.ContainerID, &r.HostID, &r.Size); err != nil {
-				return nil, fmt.Errorf("read %s map of process %d: %w", t.kind, pid, err)
+				return nil, fmt.Errorf("read %s map of process %s: %w", t.kind, pid, err)
 			}
 			*t.to = append(*t.to, r)
 		}
-	}
-	if len(m.uid) == 1 && m.uid[0].HostID == 0 && m.uid[0].Size == 1<<32-1 {
-		return nil, nil
 	}
 	return m, nil
 }

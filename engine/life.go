@@ -103,6 +103,9 @@ func (l *life) start(ctx Context) (w *monitor.Watch, err error) {
 	if c.State != nil && c.State.Alive() {
 		return nil, ErrRunning
 	}
+	if err := l.holdNet(); err != nil {
+		return nil, err
+	}
 	if err := clear(c); err != nil {
 		return nil, err
 	}
@@ -221,6 +224,9 @@ func (l *life) execute(c *container.Container, p *Prepared) (*monitor.Watch, err
 // settle writes what others have to know.
 func (l *life) settle(c *container.Container, p *Prepared, w *monitor.Watch, pid int) (err error) {
 	if err := c.Save(&container.State{Pid: pid, Created: w.Started, Beside: os.Getpid(), Cgroups: p.Cgroups}); err != nil {
+		return err
+	}
+	if err := l.holdNet(pid); err != nil {
 		return err
 	}
 	if w.Orders, err = l.e.orders(l.rec, p.Spec); err != nil {

@@ -3,10 +3,8 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -46,7 +44,7 @@ func (d *draft) mounts() error {
 		own = append(own, specs.Mount{Destination: "/etc/" + name, Type: "bind", Source: filepath.Join(d.dir, name), Options: []string{"bind", "rprivate"}})
 	}
 	if d.Init {
-		program, err := companion()
+		program, err := companion("vitro-oci")
 		if err != nil {
 			return err
 		}
@@ -86,19 +84,4 @@ func (d *draft) adapt(m *specs.Mount) {
 			m.Options = slices.DeleteFunc(m.Options, func(o string) bool { return o == "ro" })
 		}
 	}
-}
-
-// companion finds vitro-oci: beside this program, or in PATH.
-func companion() (string, error) {
-	if self, err := os.Executable(); err == nil {
-		p := filepath.Join(filepath.Dir(self), "vitro-oci")
-		if _, err := os.Stat(p); err == nil {
-			return p, nil
-		}
-	}
-	p, err := exec.LookPath("vitro-oci")
-	if err != nil {
-		return "", hint(errors.New("find vitro-oci: neither beside vitro nor in PATH"), "install both programs in the same folder")
-	}
-	return filepath.Abs(p)
 }

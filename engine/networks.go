@@ -42,7 +42,7 @@ func (e *Engine) CreateNetwork(d network.Definition) (network.Network, []string,
 
 // mayNetwork refuses an ordinary user.
 func (e *Engine) mayNetwork(what string) error {
-	if e.root && !inUserNS() {
+	if e.inside || e.root && !inUserNS() {
 		return nil
 	}
 	return hint(fmt.Errorf("%s: a bridge takes root", what), "containers of an ordinary user have --network=host or --network=none")

@@ -17,6 +17,7 @@ import (
 
 	"vitro/container"
 	"vitro/monitor"
+	"vitro/network/usernet"
 )
 
 // orders are what the monitor of a container is told.
@@ -24,6 +25,9 @@ func (e *Engine) orders(r *Record, s *specs.Spec) (*monitor.Orders, error) {
 	f := &r.Flags
 	o := &monitor.Orders{ID: r.ID, Terminal: s.Process.Terminal, Input: f.Interactive, Once: f.Interactive && !f.OpenInput, Timeout: f.Timeout, Tag: r.ID[:12],
 		Servers: f.DNS, Options: f.DNSOption}
+	if e.inside && len(o.Servers) == 0 { // the host's can't all be reached from the user's networks
+		o.Servers = []string{usernet.Resolver.String()}
+	}
 	sig, err := r.stopSignal()
 	if err != nil {
 		return nil, err
@@ -44,7 +48,7 @@ func (e *Engine) orders(r *Record, s *specs.Spec) (*monitor.Orders, error) {
 	if o.Health, err = readHealth(r); err != nil || len(o.Health.Command) == 0 {
 		return o, err
 	}
-	program, err := companion()
+	program, err := companion("vitro-oci")
 	if err != nil {
 		return nil, err
 	}

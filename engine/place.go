@@ -157,7 +157,7 @@ func (p *place) among(task string, request any) (root tree.Root, done bool, err 
 	if err != nil {
 		return root, false, err
 	}
-	h := helper{e: &Engine{}, maps: &idMaps{uid: p.Maps.UID, gid: p.Maps.GID}, root: os.NewFile(uintptr(root.FD), "root"), stream: os.NewFile(uintptr(stream), "stream")}
+	h := helper{e: &Engine{root: true}, maps: &idMaps{uid: p.Maps.UID, gid: p.Maps.GID}, root: os.NewFile(uintptr(root.FD), "root"), stream: os.NewFile(uintptr(stream), "stream")}
 	*p = place{Running: true}
 	return root, true, h.run(task, request, nil)
 }

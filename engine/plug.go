@@ -19,14 +19,22 @@ import (
 
 // networkDefault is the bridge for root; an ordinary user's container has a
 // network namespace with nothing in it but the loopback.
-func (e *Engine) networkDefault(f *Flags, p *Prepared) error {
-	if e.root && !inUserNS() {
+func (e *Engine) networkDefault(f *Flags, p *Prepared, try int) error {
+	switch {
+	case e.inside || e.root && !inUserNS():
+		return nil
+	case try == onlyLook && f.bridged():
+		f.Network, f.Networks, f.Publish, f.PublishAll, f.Link, f.NetworkAlias, f.IP, f.IP6, f.MAC = "none", nil, nil, false, nil, nil, "", "", ""
 		return nil
 	}
 	switch {
 	case f.Network == "":
 		f.Network = "none"
-		p.Notes = append(p.Notes, "network: loopback only: an ordinary user can't plug into a bridge of the machine (--network=host shares the host's network)")
+		why := e.alone
+		if why == "" {
+			why = "an ordinary user can't plug into a bridge of the machine"
+		}
+		p.Notes = append(p.Notes, "network: loopback only: "+why+" (--network=host shares the host's network)")
 		if len(f.Publish) > 0 || f.PublishAll {
 			return hint(errors.New("read --publish: a container of an ordinary user is on no network yet"), "--network=host shares the host's network, and its ports")
 		}
@@ -187,6 +195,9 @@ func (d *draft) files(at *network.Attachment) ([]plan.Step, error) {
 	resolver := network.Resolver{
 		Host: read("/etc/resolv.conf"), Uplink: read("/run/systemd/resolve/resolv.conf"),
 		Servers: d.DNS, Search: d.DNSSearch, Options: d.DNSOption, Own: d.Network != "host",
+	}
+	if d.e.inside && d.bridged() {
+		resolver.Host, resolver.Uplink = insideResolv(resolver.Host), nil
 	}
 	resolv, err := resolver.File()
 	if err != nil {

@@ -116,7 +116,11 @@ func (e *Engine) find(word string) (*container.Container, error) {
 	if err != nil {
 		return nil, nearName(err)
 	}
-	return e.Containers.Look(id)
+	c, err := e.Containers.Look(id)
+	if err == nil && c.State != nil {
+		_ = e.mendUserNet() // if that can't be, it has no way out
+	}
+	return c, err
 }
 
 // lock finds a container, for this process to change.

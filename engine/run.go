@@ -65,7 +65,7 @@ func (e *Engine) prepare(ctx Context, r *Record, size [2]uint16, try int) (*Prep
 	flags := r.Flags // what is decided of them holds for this start only
 	flags.Name = r.Name
 	d := &draft{Flags: &flags, e: e, id: r.ID, dir: filepath.Join(e.Containers.Root, r.ID), image: &r.Config, layers: r.Layers, size: size, try: try, nofile: r.Nofile}
-	if err := e.networkDefault(&flags, p); err != nil {
+	if err := e.networkDefault(&flags, p, try); err != nil {
 		return nil, err
 	}
 	return p, d.decide(p)

@@ -20,7 +20,7 @@ func (d *draft) user() error {
 		text = d.Flags.User
 	}
 	if text == "" && d.maps != nil && d.maps.keep {
-		text = fmt.Sprintf("%d:%d", os.Geteuid(), os.Getegid())
+		text = fmt.Sprintf("%d:%d", d.e.uid, d.e.gid)
 	}
 	u, err := d.lookUp(text)
 	if err != nil {

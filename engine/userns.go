@@ -54,7 +54,7 @@ func (e *Engine) usersFor(f *Flags, id string) (*idMaps, error) {
 		if e.root {
 			return nil, hint(errors.New("read --userns=keep-id: this is root, which stays the same anyway"), "--userns=auto gives the container users of its own")
 		}
-		return e.maps.keepID(os.Geteuid(), os.Getegid()), nil
+		return e.maps.keepID(e.uid, e.gid), nil
 	case "auto", "private":
 		if e.root && !inUserNS() {
 			return autoMaps(e, id)
@@ -76,8 +76,22 @@ func one(inside, outside int) []specs.LinuxIDMapping {
 // ownMaps are an ordinary user's: root inside is the user, and the others are
 // from the user's subordinate ranges (subuid(5)), if there are any and the
 // programs to map them are installed. Else root is alone.
-func ownMaps() (*idMaps, error) {
-	uid, gid := os.Geteuid(), os.Getegid()
+//
+// Among the user's networks all of them are mapped already, to the same.
+func (e *Engine) ownMaps() (*idMaps, error) {
+	if e.inside {
+		m, err := mapsOf("self")
+		if err != nil {
+			return nil, err
+		}
+		for _, rs := range [...][]specs.LinuxIDMapping{m.uid, m.gid} {
+			for i := range rs {
+				rs[i].HostID = rs[i].ContainerID
+			}
+		}
+		return m, nil
+	}
+	uid, gid := e.uid, e.gid
 	m := &idMaps{uid: one(0, uid), gid: one(0, gid)}
 	name := strconv.Itoa(uid)
 	if u, err := user.LookupId(name); err == nil {
@@ -130,13 +144,13 @@ func subordinate(file, name string, uid int) ([]specs.LinuxIDMapping, error) {
 
 // keepID maps the user to itself, and the rest around it.
 func (m *idMaps) keepID(uid, gid int) *idMaps {
-	k := &idMaps{keep: true, uid: keep(m.uid[1:], uid), gid: keep(m.gid[1:], gid)}
+	k := &idMaps{keep: true, uid: keep(m.uid[1:], uid, m.uid[0].HostID), gid: keep(m.gid[1:], gid, m.gid[0].HostID)}
 	return k
 }
 
-// keep maps id to itself; the subordinate IDs go to 0 up to it, and behind it.
-func keep(sub []specs.LinuxIDMapping, id int) []specs.LinuxIDMapping {
-	out := one(id, id)
+// keep maps id to what it is in our own namespace; the subordinate IDs go to 0 up to it, and behind it.
+func keep(sub []specs.LinuxIDMapping, id int, own uint32) []specs.LinuxIDMapping {
+	out := one(id, int(own))
 	next := uint32(0)
 	for _, r := range sub {
 		if n := min(r.Size, uint32(max(id-int(next), 0))); n > 0 {

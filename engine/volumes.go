@@ -279,7 +279,7 @@ func (d *draft) owners(w *wish, m *specs.Mount) error {
 	u := d.spec.Process.User
 	own := &own{Path: m.Source, UID: u.UID, GID: u.GID, engine: d.e}
 	if mapped && len(m.UIDMappings) == 0 {
-		own.UID, own.GID = outside(d.maps.uid, u.UID), outside(d.maps.gid, u.GID)
+		own.UID, own.GID = hostID(d.maps.uid, u.UID), hostID(d.maps.gid, u.GID)
 	}
 	d.before = append(d.before, plan.Step{Action: own, Why: "the container's user is to own what is mounted on " + w.target})
 	return nil

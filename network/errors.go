@@ -96,6 +96,10 @@ func (e *PortError) Hint() string {
 		return "the host has no such address: ip address shows those that it has"
 	case errors.Is(e.Err, unix.EADDRINUSE):
 		return fmt.Sprintf("give another port of the host, or none, to have a free one chosen: -p %d", e.Port.Container)
+	case errors.Is(e.Err, unix.EACCES):
+		return fmt.Sprintf("ports below %s are root's here: give a higher one, or have root say: sysctl net.ipv4.ip_unprivileged_port_start=%d", unprivileged(), e.Port.HostPort)
+	case errors.Is(e.Err, unix.EPROTONOSUPPORT):
+		return "of an ordinary user's container, ports of tcp and udp can be published"
 	}
 	return ""
 }

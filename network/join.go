@@ -338,7 +338,8 @@ func (f Facts) publish(r Request, a *Attachment) error {
 		}
 	}
 	chosen := slices.ContainsFunc(r.Ports, func(w PortWish) bool { return !w.fixed() })
-	a.Before = append(a.Before, plan.Step{Action: &Reserve{Dir: f.Dir, Ports: f.Ports, IPv6: f.IPv6, Again: chosen},
+	pub := a.publication(e)
+	a.Before = append(a.Before, plan.Step{Action: &Reserve{Dir: f.Dir, ID: r.ID, Ports: f.Ports, IPv6: f.IPv6, Address: pub.Address, Address6: pub.Address6, Again: chosen},
 		Why: "nobody else on the host gets these ports"})
 	a.After = append(a.After, plan.Step{Action: &Publish{Network: f.Networks[i].Network.bare(), Link: e.Link, Publication: a.publication(e)},
 		Why: "who asks the host on these ports is sent on to the container"})

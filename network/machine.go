@@ -13,6 +13,8 @@ import (
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"vitro/internal/outside"
 )
 
 // A Machine is what a new network has to get along with. It is read only when a
@@ -34,6 +36,13 @@ func ReadMachine(stateDir string) (*Machine, error) {
 	}
 	if err := m.readTables(); err != nil {
 		return nil, fmt.Errorf("read nftables: %w", missingTables(err))
+	}
+	if outside.Inside() {
+		used, err := askUsed(stateDir)
+		if err != nil {
+			return nil, err
+		}
+		m.Used = append(m.Used, used...)
 	}
 	networks, err := List(stateDir)
 	if err != nil {
@@ -98,7 +107,7 @@ func (m *Machine) readRoutes(h *netlink.Handle, family int, links map[int]*netli
 		p := prefix(r.Dst.IP, r.Dst.Mask)
 		m.use(p)
 		link := links[r.LinkIndex]
-		if family == unix.AF_INET && p.IsValid() && p.Bits() == 0 && link != nil && link.MTU > 0 && (best < 0 || r.Priority < best) {
+		if r.Type == unix.RTN_UNICAST && family == unix.AF_INET && p.IsValid() && p.Bits() == 0 && link != nil && link.MTU > 0 && (best < 0 || r.Priority < best) {
 			best, m.MTU, m.Uplink = r.Priority, link.MTU, link.Name
 		}
 	}

@@ -155,14 +155,14 @@ func ParseExposed(texts []string) ([]string, error) {
 	return list, nil
 }
 
-// choose finds ports of the host for what is wished. What it finds is free now;
-// the step "reserve" makes sure of it.
-func choose(stateDir string, wishes []PortWish, ipv6 bool) ([]Port, error) {
+// chooseHere finds ports in the network namespace that we are in: for who
+// listens on them, or only holds them.
+func chooseHere(stateDir string, wishes []PortWish, ipv6, listen bool) ([]Port, error) {
 	var held sockets
 	defer held.close() // until all are chosen: no port is chosen twice
 	var list []Port
 	for _, w := range wishes {
-		p, err := w.choose(&held, ipv6)
+		p, err := w.choose(&held, ipv6, listen)
 		var taken *PortError
 		if errors.As(err, &taken) {
 			taken.Owner = owner(stateDir, taken.Port)
@@ -175,13 +175,13 @@ func choose(stateDir string, wishes []PortWish, ipv6 bool) ([]Port, error) {
 	return list, nil
 }
 
-func (w PortWish) choose(held *sockets, ipv6 bool) (p Port, err error) {
+func (w PortWish) choose(held *sockets, ipv6, listen bool) (p Port, err error) {
 	p = Port{Host: w.Host, HostPort: w.Low, Container: w.Container, Proto: w.Proto}
 	if w.Low == 0 {
 		const tries = 20 // what is free for IPv4 may be taken for IPv6
 		for range tries {
 			p.HostPort = 0
-			if p.HostPort, err = held.bind(p, ipv6); err == nil {
+			if p.HostPort, err = held.bind(p, ipv6, listen); err == nil {
 				return p, nil
 			}
 		}
@@ -189,7 +189,7 @@ func (w PortWish) choose(held *sockets, ipv6 bool) (p Port, err error) {
 	}
 	for port := int(w.Low); port <= int(w.High); port++ {
 		p.HostPort = uint16(port)
-		if _, err = held.bind(p, ipv6); err == nil {
+		if _, err = held.bind(p, ipv6, listen); err == nil {
 			return p, nil
 		}
 	}

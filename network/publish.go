@@ -17,6 +17,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"vitro/internal/outside"
+	"vitro/network/usernet"
 	"vitro/plan"
 )
 
@@ -280,6 +282,11 @@ func (a *Publish) Do(*plan.Env) error {
 	}
 	if err != nil {
 		return fmt.Errorf("add %s to table inet %s: %w", portList(a.Ports), t.Name, missingTables(err))
+	}
+	if outside.Inside() { // the rules are for who asks from the user's other networks
+		if _, err := ask(a.Network.all(), usernet.Publish, a.ID, Taking{Address: a.Address, Address6: a.Address6}); err != nil {
+			return err
+		}
 	}
 	return a.forget()
 }

@@ -10,7 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vitro/internal/outside"
 	"vitro/network/relay"
+	"vitro/network/usernet"
 	"vitro/plan"
 )
 
@@ -22,14 +24,18 @@ import (
 // next: the one that looks after the container. A crash gives them back.
 type Reserve struct {
 	Dir   string `json:"dir"` // the folder of all networks, to find a port's owner
+	ID    string `json:"id"`  // the container's
 	Ports []Port `json:"ports"`
 	IPv6  bool   `json:"ipv6,omitempty"` // the host has it
+	// Address and Address6 are the container's: for who passes on what comes in, where rules can't.
+	Address  netip.Addr `json:"address,omitzero"`
+	Address6 netip.Addr `json:"address6,omitzero"`
 	// Again: the ports were chosen among others. If one is taken now, choose anew.
 	Again bool `json:"again,omitempty"`
 }
 
 func (a *Reserve) Verb() string    { return "reserve" }
-func (a *Reserve) Undo() plan.Host { return &Unreserve{Ports: a.Ports} }
+func (a *Reserve) Undo() plan.Host { return &Unreserve{Dir: a.Dir, ID: a.ID, Ports: a.Ports} }
 func (a *Reserve) Line() string    { return "reserve " + portList(a.Ports) }
 
 // Shell has no socket to hold: it looks whether somebody listens.
@@ -45,9 +51,16 @@ func (a *Reserve) Shell(s *plan.Script) {
 }
 
 func (a *Reserve) Do(*plan.Env) error {
+	if outside.Inside() {
+		_, err := ask(a.Dir, usernet.Reserve, a.ID, Taking{Ports: a.Ports, IPv6: a.IPv6, Address: a.Address, Address6: a.Address6})
+		if a.Again && errors.Is(err, unix.EADDRINUSE) {
+			return fmt.Errorf("%w: %w", err, ErrTaken)
+		}
+		return err
+	}
 	var held sockets
 	for _, p := range a.Ports {
-		if _, err := held.bind(p, a.IPv6); err != nil {
+		if _, err := held.bind(p, a.IPv6, false); err != nil {
 			held.close()
 			var taken *PortError
 			if errors.As(err, &taken) && errors.Is(err, unix.EADDRINUSE) {
@@ -72,6 +85,9 @@ func (a *Reserve) Do(*plan.Env) error {
 // killed. The rules are there already: a port that somebody has taken since leads
 // to the container all the same.
 func (a Attachments) Hold() error {
+	if outside.Inside() {
+		return nil // vitro-net has them
+	}
 	var errs []error
 	for _, p := range a.Ports {
 		errs = append(errs, (&Reserve{Ports: []Port{p}, IPv6: a.IPv6}).Do(nil))
@@ -81,6 +97,8 @@ func (a Attachments) Hold() error {
 
 // Unreserve closes the sockets of a Reserve, if this process has them.
 type Unreserve struct {
+	Dir   string `json:"dir,omitempty"`
+	ID    string `json:"id,omitempty"`
 	Ports []Port `json:"ports"`
 }
 
@@ -92,6 +110,12 @@ func (a *Unreserve) Shell(s *plan.Script) {}
 // Do knows the sockets by what they are bound to: nobody else in this process
 // can have one that is bound to the same.
 func (a *Unreserve) Do(*plan.Env) error {
+	if outside.Inside() && a.ID != "" {
+		if _, err := ask(a.Dir, usernet.Release, a.ID, Taking{}); err != nil && !errors.Is(err, usernet.ErrGone) {
+			return err
+		}
+		return nil
+	}
 	sockets, err := relay.Sockets()
 	if err != nil {
 		return err
@@ -136,8 +160,9 @@ func (s *sockets) close() {
 }
 
 // bind takes a port for IPv4, IPv6 or both, and returns its number: port 0 is
-// one that the kernel chooses. The error is a [PortError].
-func (s *sockets) bind(p Port, ipv6 bool) (uint16, error) {
+// one that the kernel chooses. The error is a [PortError]. Who is going to listen
+// is to have a socket; else a port goes without one where only root may bind it.
+func (s *sockets) bind(p Port, ipv6, listen bool) (uint16, error) {
 	hosts := []netip.Addr{p.Host}
 	if !p.Host.IsValid() {
 		hosts = []netip.Addr{netip.IPv4Unspecified()}
@@ -147,7 +172,10 @@ func (s *sockets) bind(p Port, ipv6 bool) (uint16, error) {
 	}
 	var own sockets
 	for _, host := range hosts {
-		fd, err := bindTo(host, p)
+		fd, err := bindTo(host, p, listen)
+		if errors.Is(err, unix.EACCES) && !listen {
+			err = nil // the table of rules takes that right, too
+		}
 		if fd >= 0 {
 			own = append(own, fd)
 		}
@@ -165,9 +193,11 @@ func (s *sockets) bind(p Port, ipv6 bool) (uint16, error) {
 }
 
 // bindTo returns -1 without an error where there is nothing to ask: the kernel has no such
-// sockets (so nobody has one), or the port takes a right that we lack, and
-// the table of rules takes, too.
-func bindTo(host netip.Addr, p Port) (int, error) {
+// sockets, so nobody has one.
+//
+// Who listens may have connections left on the port from before, that are about to
+// go. The kernel lets a second socket bind then, and only one listen.
+func bindTo(host netip.Addr, p Port, listen bool) (int, error) {
 	number, _ := protocol(p.Proto)
 	domain, kind := unix.AF_INET, unix.SOCK_STREAM
 	if host.Is6() {
@@ -189,21 +219,21 @@ func bindTo(host netip.Addr, p Port) (int, error) {
 		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
 	}
 	// Connections that package relay has closed don't keep the port; but nobody gets it beside us.
-	past := host.Is6() && kind == unix.SOCK_STREAM
+	past := (host.Is6() || listen) && kind == unix.SOCK_STREAM
 	if err == nil && past {
 		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	}
 	if err == nil {
 		err = unix.Bind(fd, to)
 	}
-	if err == nil && past {
+	if err == nil && past && !listen {
 		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0)
+	}
+	if err == nil && listen && kind == unix.SOCK_STREAM {
+		err = unix.Listen(fd, unix.SOMAXCONN)
 	}
 	if err != nil {
 		unix.Close(fd)
-		if errors.Is(err, unix.EACCES) {
-			return -1, nil
-		}
 		return -1, err
 	}
 	return fd, nil

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vitro/internal/dbus"
+	"vitro/internal/outside"
 )
 
 // IsRunning reports whether the machine has been booted with systemd
@@ -109,7 +110,7 @@ func buses(user bool) (list []Bus) {
 	}
 	dir := os.Getenv("XDG_RUNTIME_DIR")
 	if !filepath.IsAbs(dir) {
-		dir = "/run/user/" + strconv.Itoa(os.Geteuid())
+		dir = "/run/user/" + strconv.Itoa(outside.UID())
 	}
 	return append(list, Bus{Socket: dir + "/bus", User: true}, Bus{Socket: dir + "/systemd/private", Private: true, User: true})
 }

@@ -66,6 +66,12 @@ func explainRunCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if as != "sh" { // a script runs where it is started
+			if code, done, err := e.Within(os.Args, always); err == nil && done {
+				a.code = code
+				return nil
+			}
+		}
 		p, err := e.Prepare(c.Context(), f)
 		if err != nil {
 			return err

@@ -24,9 +24,37 @@ func networkCommand(a *app) *cobra.Command {
 		Short:   "create, look at and remove networks; connect containers to them",
 		Example: "  vitro network create web\n  vitro run --network web --name db …\n  vitro network inspect web",
 	}
-	c.AddCommand(networkCreateCommand(a), networkLsCommand(a), networkInspectCommand(a), networkRmCommand(a), networkPruneCommand(a),
-		networkConnectCommand(a), networkDisconnectCommand(a), networkReloadCommand(a),
-		networkAttachCommand(a), networkDetachCommand(a), networkMapCommand(a), networkTraceCommand(a))
+	for _, mk := range [...]func(*app) *cobra.Command{networkCreateCommand, networkInspectCommand, networkRmCommand, networkPruneCommand,
+		networkConnectCommand, networkDisconnectCommand, networkReloadCommand} {
+		c.AddCommand(a.amongNetworks(mk(a), always))
+	}
+	c.AddCommand(networkLsCommand(a), networkAttachCommand(a), networkDetachCommand(a),
+		a.amongNetworks(networkMapCommand(a), ifThere), a.amongNetworks(networkTraceCommand(a), ifThere))
+	return c
+}
+
+// An ordinary user's networks are in a namespace of the user's own. What is about their
+// links and rules is done there: made for it if need be, or only if it is there.
+const (
+	always  = true
+	ifThere = false
+)
+
+// amongNetworks has a command done where the user's networks are.
+func (a *app) amongNetworks(c *cobra.Command, make bool) *cobra.Command {
+	here := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		e, err := a.engine()
+		if err != nil {
+			return err
+		}
+		code, done, err := e.Within(os.Args, make)
+		if err != nil || done {
+			a.code = code
+			return err
+		}
+		return here(c, args)
+	}
 	return c
 }
 

@@ -176,7 +176,7 @@ func build(dir string) (string, error) {
 		return filepath.Join(top, "bin"), nil
 	}
 	out := filepath.Join(dir, "programs")
-	cmd := exec.Command(goCmd, "build", "-trimpath", "-ldflags=-s -w", "-o", out+"/", "./cmd/vitro", "./cmd/vitro-oci")
+	cmd := exec.Command(goCmd, "build", "-trimpath", "-ldflags=-s -w", "-o", out+"/", "./cmd/vitro", "./cmd/vitro-oci", "./cmd/vitro-net")
 	cmd.Dir, cmd.Env = top, append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w: %s", err, text)

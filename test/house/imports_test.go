@@ -15,7 +15,7 @@ import (
 // above it in this list, and those below itself, but not its neighbours: they
 // exchange values through the floors that follow.
 var floors = [...][]string{
-	{"plan", "internal/ocijson", "internal/dbus", "internal/near", "internal/petname", "format", "filter", "docs/lab", "internal/netns", "internal/manual", "internal/smallfile", "internal/mountinfo", "unit"},
+	{"plan", "internal/ocijson", "internal/dbus", "internal/near", "internal/petname", "format", "filter", "docs/lab", "internal/netns", "internal/manual", "internal/smallfile", "internal/mountinfo", "internal/outside", "unit"},
 	{"plan/run", "host", "event", "tree"},
 	{"hook", "listing"},
 	{"cgroup", "network", "rootfs", "image", "seccomp", "volume"},
@@ -24,7 +24,7 @@ var floors = [...][]string{
 	{"container"},
 	{"monitor"},
 	{"engine", "inspect", "burn", "lab"},
-	{"cmd/vitro", "cmd/vitro-oci"},
+	{"cmd/vitro", "cmd/vitro-oci", "cmd/vitro-net"},
 	{"bench", "test"},
 }
 
@@ -142,6 +142,17 @@ func TestRuntimeLinksLittle(t *testing.T) {
 			if within(pkg, module+"/"+no.pkg) {
 				t.Errorf("vitro-oci links %s: %s", pkg, no.reason)
 			}
+		}
+	}
+}
+
+// Only vitro-net has a network stack of its own in it: 4 MB that nothing else grows by.
+func TestOnlyOneLinksTheStack(t *testing.T) {
+	for _, program := range [...]string{"vitro", "vitro-oci", "vitro-net"} {
+		list := goCommand(t, "list", "-deps", "./cmd/"+program)
+		has := strings.Contains(list, "gvisor.dev/gvisor/pkg/tcpip/stack\n")
+		if want := program == "vitro-net"; has != want {
+			t.Errorf("%s links gvisor.dev/gvisor: %v, want %v", program, has, want)
 		}
 	}
 }

@@ -101,7 +101,7 @@ func build(dir string) error {
 		}
 		return os.Symlink(have, bin)
 	}
-	cmd := exec.Command(command, "build", "-o", bin+"/", "./cmd/vitro", "./cmd/vitro-oci")
+	cmd := exec.Command(command, "build", "-o", bin+"/", "./cmd/vitro", "./cmd/vitro-oci", "./cmd/vitro-net")
 	cmd.Dir, cmd.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build: %w: %s", err, out)
