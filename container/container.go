@@ -43,6 +43,14 @@ import (
 	"vitro/plan/run"
 )
 
+// RuntimeDir is where vitro-oci keeps its containers, if it isn't told.
+func RuntimeDir(rootless bool) string {
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && rootless {
+		return filepath.Join(dir, "vitro-oci")
+	}
+	return "/run/vitro-oci"
+}
+
 // A Store is a folder with a folder for each container.
 type Store struct {
 	Root string

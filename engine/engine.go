@@ -52,7 +52,7 @@ func Open(dir string) (*Engine, error) {
 	e.root = os.Geteuid() == 0 && !e.inside
 	if e.Dir == "" {
 		var err error
-		if e.Dir, err = defaultDir(); err != nil {
+		if e.Dir, err = outside.Folder(); err != nil {
 			return nil, err
 		}
 	}
@@ -82,20 +82,6 @@ func Open(dir string) (*Engine, error) {
 		}
 	}
 	return e, nil
-}
-
-func defaultDir() (string, error) {
-	if outside.UID() == 0 {
-		return "/var/lib/vitro", nil
-	}
-	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "vitro"), nil
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", fmt.Errorf("find a folder for images and containers: %w (set HOME, or give --root DIR)", err)
-	}
-	return filepath.Join(home, ".local/share/vitro"), nil
 }
 
 // Image finds an image; "busybox" is made of the host's if there is none.

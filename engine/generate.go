@@ -12,6 +12,7 @@ import (
 
 	"vitro/format"
 	"vitro/image"
+	"vitro/internal/outside"
 	"vitro/unit"
 )
 
@@ -31,7 +32,7 @@ func (e *Engine) Service(i *Info, vitro, restart string, after []string) (string
 		return "", hint(fmt.Errorf("make unit of container %q: it is removed at its end", i.Name), "make it without --rm")
 	}
 	call := []string{vitro}
-	if dir, err := defaultDir(); err != nil || dir != e.Dir {
+	if dir, err := outside.Folder(); err != nil || dir != e.Dir {
 		call = append(call, "--root", e.Dir)
 	}
 	stop := 10 * time.Second

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"vitro/internal/outside"
 )
 
 // namer looks up what people call containers, in the folders where engines
@@ -166,11 +168,20 @@ func fromLabels(labels map[string]string) string {
 }
 
 // vitroName finds the name that links to a container of vitro's own.
-func vitroName(id string, _ uint32) string {
-	links, _ := filepath.Glob("/var/lib/vitro/names/*")
-	for _, link := range links {
-		if to, err := os.Readlink(link); err == nil && filepath.Base(to) == id {
-			return filepath.Base(link)
+// vitroName looks where root's containers are, ours, and those of the user
+// whose process it is.
+func vitroName(id string, uid uint32) string {
+	roots := []string{"/var/lib/vitro"}
+	if own, err := outside.Folder(); err == nil {
+		roots = append(roots, own)
+	}
+	if home := homeOf(uid); home != "" {
+		roots = append(roots, filepath.Join(home, ".local/share/vitro"))
+	}
+	for _, root := range roots {
+		var c struct{ Name string }
+		if readJSON(filepath.Join(root, "containers", id, "container.json"), &c) && c.Name != "" {
+			return c.Name
 		}
 	}
 	return ""

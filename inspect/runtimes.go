@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"vitro/container"
+	"vitro/internal/outside"
 )
 
 // runtimes are the first processes of the containers that OCI runtimes keep a
@@ -18,7 +19,14 @@ func runtimes() map[int]Container {
 			found[pid] = Container{Engine: engine, ID: id}
 		}
 	}
-	for _, engine := range [...]struct{ name, root string }{{"vitro-oci", "/run/vitro-oci"}, {"vitro", "/var/lib/vitro/containers"}} {
+	own, err := outside.Folder()
+	if err != nil {
+		own = "/var/lib/vitro" // no home, no containers of one's own
+	}
+	for _, engine := range [...]struct{ name, root string }{
+		{"vitro-oci", container.RuntimeDir(false)}, {"vitro-oci", container.RuntimeDir(true)},
+		{"vitro", "/var/lib/vitro/containers"}, {"vitro", filepath.Join(own, "containers")},
+	} {
 		list, _ := (&container.Store{Root: engine.root}).All()
 		for _, c := range list {
 			if c.State != nil && c.State.Alive() {

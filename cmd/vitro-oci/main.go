@@ -241,12 +241,8 @@ func (inv *invocation) id() (string, error) {
 // store is where containers are kept.
 func (inv *invocation) store() *container.Store {
 	s := &container.Store{Root: inv.get("root"), Made: "state", Undo: []func(string) plan.Host{checkpoint.Actions}}
-	if s.Root != "" {
-		return s
-	}
-	s.Root = "/run/vitro-oci"
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && inv.rootless() {
-		s.Root = filepath.Join(dir, "vitro-oci")
+	if s.Root == "" {
+		s.Root = container.RuntimeDir(inv.rootless())
 	}
 	return s
 }

@@ -9,6 +9,7 @@ package outside
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -42,3 +43,19 @@ func UID() int { uid, _, _ := IDs(); return uid }
 
 // Inside reports whether we are in the namespace of the user's networks.
 func Inside() bool { _, _, inside := IDs(); return inside }
+
+// Folder is where vitro keeps the user's images and containers: /var/lib/vitro,
+// $XDG_DATA_HOME/vitro or ~/.local/share/vitro.
+func Folder() (string, error) {
+	if UID() == 0 {
+		return "/var/lib/vitro", nil
+	}
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "vitro"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("find a folder for images and containers: %w (set HOME, or give --root DIR)", err)
+	}
+	return filepath.Join(home, ".local/share/vitro"), nil
+}
