@@ -4,7 +4,6 @@ package see
 
 import (
 	"encoding/json"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -105,19 +104,5 @@ func TestTwoContainersContrast(t *testing.T) {
 		if !found {
 			t.Errorf("contrast doesn't say %q: %+v", flag, list)
 		}
-	}
-}
-
-// A container in the folder that vitro takes by itself is shown by its name.
-func TestItsName(t *testing.T) {
-	need(t, "busybox")
-	if os.Geteuid() == 0 {
-		t.Skip("needs an ordinary user: root's folder is the machine's own")
-	}
-	t.Setenv("XDG_DATA_HOME", t.TempDir())
-	seconds := nap()
-	first := start(t, seconds, st.vitro, "run", "--rm", "--name", "seen", "--network", "none", "busybox", "sleep", seconds)
-	if p := pid(t, strconv.Itoa(first)); p.Container == nil || p.Container.Name != "seen" || p.Container.Engine != "vitro" {
-		t.Errorf("container = %+v; want seen, vitro's", p.Container)
 	}
 }
