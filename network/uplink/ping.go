@@ -41,6 +41,9 @@ func newPinger(w *wire) *pinger { return &pinger{wire: w, open: make(map[pinging
 
 // take looks whether a frame is an echo request for somebody beyond the stack.
 func (p *pinger) take(frame []byte) bool {
+	if len(frame) < header.EthernetMinimumSize {
+		return false
+	}
 	var k pinging
 	var icmp []byte
 	switch b := frame[header.EthernetMinimumSize:]; header.Ethernet(frame).Type() {
