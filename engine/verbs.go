@@ -186,6 +186,14 @@ func (e *Engine) Remove(name string, force, volumes bool) error {
 	if err != nil {
 		return nearName(err)
 	}
+	err = e.remove(name, id, force, volumes)
+	if _, gone := e.Containers.Look(id); force && errors.Is(gone, container.ErrNotFound) {
+		return nil // removed it is, by itself or by somebody else, whatever we met on the way
+	}
+	return err
+}
+
+func (e *Engine) remove(name, id string, force, volumes bool) error {
 	c, err := e.Containers.Look(id)
 	if err != nil {
 		return err
@@ -201,11 +209,7 @@ func (e *Engine) Remove(name string, force, volumes bool) error {
 			return err
 		}
 	}
-	c, err = e.Containers.Lock(id)
-	if errors.Is(err, container.ErrNotFound) && force {
-		return nil // with --rm it has removed itself
-	}
-	if err != nil {
+	if c, err = e.Containers.Lock(id); err != nil {
 		return err
 	}
 	if c.State != nil && c.State.Alive() {

@@ -128,7 +128,7 @@ func (x *execution) beginning(i int, a *plan.Clone, l *linker, s *newborn, born 
 // stubborn are the signals that a program of Go's leaves ignored if its caller
 // has had them ignored: below nohup(1), or in the background of a shell without
 // job control. Of all others it has a handler, which no exec passes.
-var stubborn = [...]unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU}
+var stubborn = [...]unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, 32}
 
 // hears has the child ignore none of them: what its program is to ignore is its
 // own to say, and a shell could never trap it again.
