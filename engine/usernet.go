@@ -44,9 +44,6 @@ func (e *Engine) userNet(start bool) (*userNet, error) {
 	if !errors.Is(err, usernet.ErrGone) || !start {
 		return u, err
 	}
-	if err := os.MkdirAll(usernet.Dir(e.Dir), 0o700); err != nil {
-		return nil, err
-	}
 	old := e.livingNet()
 	if old != nil {
 		defer old.close()
@@ -129,6 +126,9 @@ func (e *Engine) networked() (list []networked) {
 // startUserNet starts vitro-net: in a new user namespace, or in that of old.
 func (e *Engine) startUserNet(old *userNet) error {
 	program, err := companion(usernet.Program)
+	if err == nil {
+		err = os.MkdirAll(usernet.Dir(e.Dir), 0o700)
+	}
 	if err != nil {
 		return err
 	}

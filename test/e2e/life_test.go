@@ -250,7 +250,10 @@ func TestRestartAfterTrouble(t *testing.T) {
 	t.Parallel()
 	id := detached(t, "--network=none", "--restart=always", "busybox", "sleep", "1000")
 	pid, undo := state(t, id), filepath.Join(st.root, "containers", id, "undo")
-	good := file(id, "undo") + "\n"
+	good := file(id, "undo")
+	if good != "" { // a user without a cgroup has nothing to take back
+		good += "\n"
+	}
 	if err := os.WriteFile(undo, []byte(good+"nothing {}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
