@@ -56,6 +56,12 @@ func (t *Txn) derive(ctx context.Context, base Image, layer io.Reader, name Refe
 	c.Created, c.Author, c.Config = &d.Created, d.Author, d.Config
 	c.RootFS.DiffIDs = append(slices.Clone(c.RootFS.DiffIDs), diffID)
 	c.History = append(slices.Clone(c.History), History{Created: &d.Created, CreatedBy: d.CreatedBy, Author: d.Author, Comment: d.Message})
+	return t.addImage(ctx, m, c, name)
+}
+
+// addImage adds an image's documents, with its config in the manifest, and commits.
+// The name may be the zero Reference.
+func (t *Txn) addImage(ctx context.Context, m Manifest, c ConfigFile, name Reference) (_ Image, err error) {
 	if m.Config, err = t.addJSON(c, MediaConfig); err != nil {
 		return Image{}, err
 	}

@@ -58,26 +58,7 @@ func (s *Store) makeImage(ctx context.Context, r io.Reader, name Reference, c Co
 	}
 	c.Platform = Platform{OS: "linux", Architecture: runtime.GOARCH}
 	c.RootFS = RootFS{Type: "layers", DiffIDs: []Digest{diffID}}
-	m := Manifest{SchemaVersion: 2, MediaType: MediaManifest, Layers: []Descriptor{l}}
-	if m.Config, err = t.addJSON(c, MediaConfig); err != nil {
-		return Image{}, err
-	}
-	desc, err := t.addJSON(m, MediaManifest)
-	if err != nil {
-		return Image{}, err
-	}
-	var names []Reference
-	if name != (Reference{}) {
-		names = append(names, name)
-	}
-	if err := t.AddImage(desc, names...); err != nil {
-		return Image{}, err
-	}
-	images, err := t.Commit(ctx)
-	if err != nil {
-		return Image{}, err
-	}
-	return images[0], nil
+	return t.addImage(ctx, Manifest{SchemaVersion: 2, MediaType: MediaManifest, Layers: []Descriptor{l}}, c, name)
 }
 
 // addLayer keeps and unpacks an archive whose digests nobody knows yet.
