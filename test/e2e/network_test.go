@@ -46,9 +46,10 @@ func must(t *testing.T, name string, args ...string) string {
 }
 
 // newNetwork creates a network that goes with the test.
+// newNetwork's bridge has a name that no other test's state folder takes meanwhile.
 func newNetwork(t *testing.T, name string, flags ...string) {
 	t.Helper()
-	must(t, "vitro", append(append([]string{"network", "create"}, flags...), name)...)
+	must(t, "vitro", append(append([]string{"network", "create", "--opt", "bridge=br-" + name}, flags...), name)...)
 	t.Cleanup(func() { must(t, "vitro", "network", "rm", name) })
 }
 
