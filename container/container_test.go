@@ -92,7 +92,7 @@ func TestCreate(t *testing.T) {
 		t.Errorf("a second one: %v", err)
 	}
 	if all, _ := os.ReadDir(s.Root); len(all) != 1 {
-		t.Errorf("the store holds %v", false)
+		t.Errorf("the store holds %v", all)
 	}
 	if err := s.Sweep(); err != nil || !exists(c.Dir) {
 		t.Errorf("swept while it is looked after: %v", err)
