@@ -205,7 +205,7 @@ func TestKilled(t *testing.T) {
 	for n := range 12 {
 		name := fmt.Sprintf("v%d", n)
 		cmd := exec.Command("/proc/self/exe", "-test.run=TestFillForKilled")
-		cmd.Env = append(os.Environ(), "VOLUME_FILL="+s.Root+" "+name+" "+image)
+		cmd.Env = append(os.Environ(), "VOLUME_FILL="+s.Root+" "+name+" "+image, "TMPDIR="+t.TempDir()) // who is killed tidies nothing
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
