@@ -9,8 +9,8 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 TOOL     = $(GO) tool -modfile=tools/go.mod
 LDFLAGS  = -s -w -X main.commit=$(VERSION)
 GOBUILD  = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
-# The hot program starts at an entry of its own, with its heap in one large page: cmd/vitro-oci/entry_unsafe.go.
-OCIBUILD = GOEXPERIMENT=norandomizedheapbase64 CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS) -E main.entry'
+# The programs that people wait for start at an entry of their own, with their heap in one large page: internal/entry.
+HOTBUILD = GOEXPERIMENT=norandomizedheapbase64 CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS) -E vitro/internal/entry.entry'
 FUZZTIME ?= 5s
 
 # The packages whose tests say something about the kernel, for make test-vm.
@@ -26,8 +26,8 @@ help: ## this list
 
 .PHONY: build
 build: ## the three programs, static, in bin/
-	$(GOBUILD) -o bin/ ./cmd/vitro ./cmd/vitro-net
-	$(OCIBUILD) -o bin/ ./cmd/vitro-oci
+	$(HOTBUILD) -o bin/ ./cmd/vitro ./cmd/vitro-oci
+	$(GOBUILD) -o bin/ ./cmd/vitro-net
 
 .PHONY: man
 man: ## the manual pages, of what the programs' help says, in bin/man/
@@ -111,8 +111,8 @@ bench: ## vitro beside its peers, as a table on stdout and in bench/last.md
 
 .PHONY: cross
 cross: ## build and vet for arm64
-	GOARCH=arm64 $(GOBUILD) -o bin/arm64/ ./cmd/vitro ./cmd/vitro-net
-	GOARCH=arm64 $(OCIBUILD) -o bin/arm64/ ./cmd/vitro-oci
+	GOARCH=arm64 $(HOTBUILD) -o bin/arm64/ ./cmd/vitro ./cmd/vitro-oci
+	GOARCH=arm64 $(GOBUILD) -o bin/arm64/ ./cmd/vitro-net
 	GOARCH=arm64 $(GO) vet ./...
 
 .PHONY: install

@@ -7,14 +7,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"vitro/container"
 	"vitro/image"
+	"vitro/internal/processors"
 	"vitro/monitor"
 	"vitro/network"
 )
@@ -198,7 +196,7 @@ func (e *Engine) List(parts ...Part) ([]*Card, error) {
 	}
 	all := make([]*Card, len(ids))
 	errs := make([]error, len(ids))
-	each(len(ids), func(n int) {
+	processors.Each(len(ids), func(n int) {
 		all[n], errs[n] = e.card(ids[n], parts...)
 		if errors.Is(errs[n], os.ErrNotExist) || errors.Is(errs[n], container.ErrNotFound) {
 			all[n], errs[n] = nil, nil // still in the making, or just gone
@@ -210,18 +208,4 @@ func (e *Engine) List(parts ...Part) ([]*Card, error) {
 	all = slices.DeleteFunc(all, func(c *Card) bool { return c == nil })
 	slices.SortStableFunc(all, func(a, b *Card) int { return b.Created.Compare(a.Created) })
 	return all, nil
-}
-
-// each calls do for 0 to n-1, on all processors.
-func each(n int, do func(int)) {
-	var next atomic.Int64
-	var group sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), n) {
-		group.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				do(i)
-			}
-		})
-	}
-	group.Wait()
 }

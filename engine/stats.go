@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vitro/container"
+	"vitro/internal/processors"
 	"vitro/internal/smallfile"
 )
 
@@ -57,7 +58,7 @@ func (e *Engine) Meter(names []string, all bool) (*Meter, error) {
 		return nil, err
 	}
 	// Nothing but this is known from two measurements only.
-	each(len(m.probes), func(n int) {
+	processors.Each(len(m.probes), func(n int) {
 		p := &m.probes[n]
 		if p.state == nil {
 			return
@@ -91,7 +92,7 @@ func (m *Meter) find() (list []probe, err error) {
 			}
 		}
 	}
-	each(len(list), func(n int) {
+	processors.Each(len(list), func(n int) {
 		if c, err := m.e.Containers.Look(list[n].id); err == nil && c.State != nil && c.State.Alive() {
 			list[n].state = c.State
 		}
@@ -118,7 +119,7 @@ func (m *Meter) Measure() ([]Usage, error) {
 	}
 	m.begun = true
 	used := make([]Usage, len(m.probes))
-	each(len(used), func(n int) { used[n] = m.measure(&m.probes[n]) })
+	processors.Each(len(used), func(n int) { used[n] = m.measure(&m.probes[n]) })
 	return slices.DeleteFunc(used, func(u Usage) bool { return u.Unknown && len(m.names) == 0 && !m.all }), nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vitro/image/layer"
+	"vitro/internal/processors"
 )
 
 // A Txn is images on their way into a store: blobs first, then the images that are made of them, then Commit. Nothing
@@ -66,6 +67,7 @@ func (s *Store) Begin() (*Txn, error) {
 	if err != nil {
 		return nil, err
 	}
+	processors.All()
 	t := &Txn{store: s, dir: dir}
 	t.mu.layers = map[Digest]*unpacking{}
 	for _, name := range [...]string{"blobs", "layers"} {

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"vitro/internal/processors"
 )
 
 // Describe finds out about processes, given in the order of their PIDs. Those
@@ -16,7 +18,7 @@ import (
 func Describe(pids []int) []*Process {
 	list := make([]*Process, len(pids))
 	who := newIdentifier()
-	each(len(pids), func(i int) { list[i] = describe(pids[i], who) })
+	processors.Each(len(pids), func(i int) { list[i] = describe(pids[i], who) })
 	names := namer{}
 	out := list[:0]
 	for _, p := range list {

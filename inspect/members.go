@@ -10,6 +10,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"vitro/internal/processors"
 )
 
 // member is what one process shows.
@@ -36,7 +38,7 @@ type file struct {
 // members looks at each process: its namespaces, its threads', its descriptors.
 func (r *reader) members(pids []int) {
 	list := make([]member, len(pids))
-	each(len(pids), func(i int) { r.look(pids[i], &list[i]) })
+	processors.Each(len(pids), func(i int) { r.look(pids[i], &list[i]) })
 	for i := range list {
 		r.note(pids[i], &list[i])
 	}

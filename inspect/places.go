@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vitro/internal/mountinfo"
+	"vitro/internal/processors"
 )
 
 // hiddenMounts finds the mount namespaces that no process is in, and nothing
@@ -53,7 +54,7 @@ func (r *reader) mounts() {
 	}
 	found := make([][]mounted, len(spaces))
 	var lock sync.Mutex
-	each(len(spaces), func(i int) {
+	processors.Each(len(spaces), func(i int) {
 		list, err := r.mountedIn(spaces[i])
 		found[i] = list
 		if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"vitro/internal/processors"
 )
 
 // inode is the number of the namespace that a descriptor stands for; 0 if it
@@ -122,7 +124,7 @@ func (r *reader) relations() {
 	}
 	for len(todo) > 0 {
 		list := make([]relation, len(todo))
-		each(len(todo), func(i int) { list[i] = r.ask(todo[i]) })
+		processors.Each(len(todo), func(i int) { list[i] = r.ask(todo[i]) })
 		var found []*Namespace
 		for i, n := range todo {
 			rel := &list[i]

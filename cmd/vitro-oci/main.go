@@ -18,6 +18,7 @@ import (
 
 	"vitro/checkpoint"
 	"vitro/container"
+	"vitro/internal/entry"
 	"vitro/internal/smallfile"
 	"vitro/plan"
 )
@@ -62,11 +63,11 @@ type invocation struct {
 }
 
 func main() {
-	unset()
+	entry.Unset()
 	if len(os.Args) == 3 && os.Args[1] == monitorVerb {
 		monitorMain(os.Args[2]) // in as little memory as there can be
 	}
-	widen()
+	entry.Widen()
 	if filepath.Base(os.Args[0]) == initName {
 		os.Exit(initMain(os.Args[1:]))
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vitro/engine"
+	"vitro/internal/entry"
 	"vitro/monitor"
 	"vitro/plan/run"
 )
@@ -40,6 +41,8 @@ type app struct {
 func (a *app) engine() (*engine.Engine, error) { return engine.Open(a.root) }
 
 func main() {
+	entry.Unset()
+	entry.Widen()
 	if len(os.Args) > 1 && os.Args[1] == engine.HelperVerb {
 		if err := engine.Helper(os.Args[2:]); err != nil {
 			fmt.Println(err)

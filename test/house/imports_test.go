@@ -15,7 +15,7 @@ import (
 // above it in this list, and those below itself, but not its neighbours: they
 // exchange values through the floors that follow.
 var floors = [...][]string{
-	{"plan", "internal/ocijson", "internal/dbus", "internal/near", "internal/petname", "format", "filter", "docs/lab", "internal/netns", "internal/manual", "internal/smallfile", "internal/mountinfo", "internal/outside", "unit"},
+	{"plan", "internal/ocijson", "internal/dbus", "internal/near", "internal/petname", "format", "filter", "docs/lab", "internal/netns", "internal/manual", "internal/smallfile", "internal/processors", "internal/entry", "internal/mountinfo", "internal/outside", "unit"},
 	{"plan/run", "host", "event", "tree"},
 	{"hook", "listing"},
 	{"cgroup", "network", "rootfs", "image", "seccomp", "volume"},

@@ -3,7 +3,7 @@
 #include "textflag.h"
 
 // func entry()
-// See entry.go. At the start of a program the stack pointer points to argc;
+// See entry_unsafe.go. At the start of a program the stack pointer points to argc;
 // behind it lie argv, a nil, the environment, a nil, and the auxiliary vector.
 TEXT ·entry(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
 	MOVD $runtime·text(SB), R0
@@ -11,7 +11,7 @@ TEXT ·entry(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
 	MOVD $22, R2                 // MADV_POPULATE_READ
 	BL   populate<>(SB)
 	MOVD $runtime·noptrdata(SB), R0
-	MOVD $runtime·end(SB), R1
+	MOVD $runtime·ebss(SB), R1
 	MOVD $23, R2                 // MADV_POPULATE_WRITE
 	BL   populate<>(SB)
 

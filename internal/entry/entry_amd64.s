@@ -3,7 +3,7 @@
 #include "textflag.h"
 
 // func entry()
-// See entry.go. At the start of a program the stack pointer points to argc;
+// See entry_unsafe.go. At the start of a program the stack pointer points to argc;
 // behind it lie argv, a nil, the environment, a nil, and the auxiliary vector.
 TEXT ·entry(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
 	MOVQ $runtime·text(SB), DI
@@ -11,7 +11,7 @@ TEXT ·entry(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
 	MOVQ $22, DX                 // MADV_POPULATE_READ
 	CALL populate<>(SB)
 	MOVQ $runtime·noptrdata(SB), DI
-	MOVQ $runtime·end(SB), SI
+	MOVQ $runtime·ebss(SB), SI
 	MOVQ $23, DX                 // MADV_POPULATE_WRITE
 	CALL populate<>(SB)
 
