@@ -183,7 +183,7 @@ func (s *Store) Look(id string) (*Container, error) {
 		return nil, err
 	}
 	c := &Container{ID: id, Dir: filepath.Join(s.Root, id), store: s}
-	state, err := loadState(c.Dir)
+	state, err := loadState(c.Dir, "state")
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(c.Dir); err != nil {
 			return nil, fmt.Errorf("find container %q: %w", id, ErrNotFound)

@@ -165,28 +165,46 @@ func (s *State) parseCgroup(value string) error {
 }
 
 // Save writes the container's state, whole or not at all. Start and Boot are filled in.
-func (c *Container) Save(s *State) (err error) {
+func (c *Container) Save(s *State) error { return c.save("state", s) }
+
+// SaveKeeper notes the process that keeps the container's input open.
+func (c *Container) SaveKeeper(pid int) error { return c.save(KeeperFile, &State{Pid: pid}) }
+
+// Keeper opens the process that keeps the container's input open. The error is
+// ErrStopped, or os.ErrNotExist, if there is none.
+func (c *Container) Keeper() (pidfd int, err error) {
+	s, err := loadState(c.Dir, KeeperFile)
+	if err != nil {
+		return -1, err
+	}
+	return s.Open()
+}
+
+// KeeperFile is where that process is noted, in the container's folder.
+const KeeperFile = "keeper"
+
+func (c *Container) save(name string, s *State) (err error) {
 	if s.Start, err = startTime(s.Pid); err != nil {
 		return fmt.Errorf("write container's state: %w", err)
 	}
 	s.Boot = bootID()
-	if err := smallfile.Write(c.Path(".state"), s.append(nil), 0o600); err != nil {
+	if err := smallfile.Write(c.Path("."+name), s.append(nil), 0o600); err != nil {
 		return fmt.Errorf("write container's state: %w", err)
 	}
-	if err := unix.Rename(c.Path(".state"), c.Path("state")); err != nil {
+	if err := unix.Rename(c.Path("."+name), c.Path(name)); err != nil {
 		return fmt.Errorf("write container's state: %w", err)
 	}
 	return nil
 }
 
-func loadState(dir string) (*State, error) {
-	data, err := smallfile.Read(dir + "/state")
+func loadState(dir, name string) (*State, error) {
+	data, err := smallfile.Read(dir + "/" + name)
 	if err != nil {
 		return nil, err
 	}
 	s, err := parseState(data, false)
 	if err != nil {
-		return nil, fmt.Errorf("read %s/state: %w", dir, err)
+		return nil, fmt.Errorf("read %s/%s: %w", dir, name, err)
 	}
 	return s, nil
 }

@@ -381,14 +381,14 @@ func (l *life) adopt() (*monitor.Watch, error) {
 	}
 	w.Reopen(l.c.Dir)
 	if err := l.holdNet(s.Pid); err != nil {
-		w.Warn(err.Error())
+		l.warn(err)
 	}
 	if w.Pidfd, err = s.Open(); err != nil {
 		w.Miss()
-		if l.rec.Flags.Terminal {
-			w.Ended.Error = "the process beside the container was killed, and its terminal was hung up with it"
-		}
 		return w, nil
+	}
+	if err := l.regain(w); err != nil {
+		l.warn(err)
 	}
 	l.readopt(w)
 	return w, w.Bind(l.c.Dir)
@@ -405,7 +405,7 @@ func (l *life) readopt(w *monitor.Watch) {
 		err = w.AnswerIn(w.Pid)
 	}
 	if err != nil {
-		w.Warn(err.Error())
+		l.warn(err)
 	}
 }
 
@@ -427,7 +427,7 @@ func (e *Engine) mend(c *container.Container) (bool, error) {
 		return false, err
 	}
 	defer conn.Close()
-	err = monitor.AwaitStart(conn, nil)
+	err = monitor.AwaitStart(conn, e.Warn)
 	if c.Holder() != 0 {
 		err = nil // ours, or somebody else's who was faster
 	}

@@ -113,7 +113,7 @@ func (e *Engine) lost(c *container.Container) *Finding {
 	case c.State.Alive() && loadTerminal(c):
 		return &Finding{What: name + ": the process beside it was killed", Done: "it has a new one; its terminal is lost, and so is its exit status on kernels before 6.15"}
 	case c.State.Alive():
-		return &Finding{What: name + ": the process beside it was killed", Done: "it has a new one; its input is lost, and so is its exit status on kernels before 6.15"}
+		return &Finding{What: name + ": the process beside it was killed", Done: "it has a new one; its exit status is lost on kernels before 6.15"}
 	}
 	return &Finding{What: name + ": it has ended, and nobody has seen how", Done: "what it had was taken down; its restart policy decides whether it runs again"}
 }
@@ -168,5 +168,5 @@ func (e *Engine) begin(id string) error {
 		return err
 	}
 	defer conn.Close()
-	return monitor.AwaitStart(conn, nil)
+	return monitor.AwaitStart(conn, e.Warn)
 }

@@ -34,6 +34,9 @@ type Engine struct {
 	Images     *image.Store
 	Containers *container.Store
 	Volumes    *volume.Store
+	// Warn is told what goes on in another way than it was to: that a container
+	// has lost something with the process beside it. May be nil.
+	Warn func(string)
 
 	root bool    // we are root in the initial user namespace, or in one with all IDs
 	maps *idMaps // an ordinary user's

@@ -89,6 +89,13 @@ func (e *Engine) live(id string, h Hooks) (*life, error) {
 	return l, err
 }
 
+// warn tells whoever waits for the start what is not as it was to be.
+func (l *life) warn(err error) {
+	if l.hooks.Warn != nil {
+		l.hooks.Warn(err.Error())
+	}
+}
+
 // ErrRunning is the answer to what only a container that doesn't run can do.
 var ErrRunning = errors.New("the container is running")
 
@@ -156,7 +163,7 @@ func clear(c *container.Container) error {
 
 // forget removes what is true only while the container runs.
 func forget(c *container.Container) error {
-	for _, name := range [...]string{"state", "orders", monitor.Socket, container.ResourcesFile, "stdin", "stdout", "stderr", monitor.HealthFile, relay.File} {
+	for _, name := range [...]string{"state", "orders", monitor.Socket, container.ResourcesFile, "stdin", "stdout", "stderr", monitor.HealthFile, relay.File, container.KeeperFile} {
 		if err := os.Remove(c.Path(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
@@ -196,7 +203,15 @@ func (l *life) execute(c *container.Container, p *Prepared) (*monitor.Watch, err
 		pipes.Add(o.Handles)
 	}
 	w.Started = time.Now()
-	p.settle.save = func(pid int) error { return l.settle(c, p, w, pid) }
+	first := 0 // process of the container
+	p.settle.save = func(pid int) error {
+		first = pid
+		if err := l.settle(c, p, w, pid); err != nil {
+			return err
+		}
+		return l.keepInput(c, pid, pipes)
+	}
+	o.Console = func(f *os.File) error { return l.takeConsole(c, w, first, f) }
 	if l.hooks.Before != nil {
 		o.Before = func(step, pid int) error { return l.hooks.Before(p, step, pid) }
 	}
@@ -246,23 +261,13 @@ func (l *life) settle(c *container.Container, p *Prepared, w *monitor.Watch, pid
 	return w.Bind(c.Dir)
 }
 
-// adopt takes the child's descriptors over. They must not be closed when Go
-// thinks that nobody needs them, so these are others.
+// adopt takes the child over.
 func adopt(w *monitor.Watch, child *run.Child) (err error) {
 	w.Pid, w.Pidfd = child.Pid, child.Pidfd
 	if w.Pidfd < 0 {
-		if w.Pidfd, err = unix.PidfdOpen(child.Pid, 0); err != nil {
-			return err
-		}
+		w.Pidfd, err = unix.PidfdOpen(child.Pid, 0)
 	}
-	if child.Console == nil {
-		return nil
-	}
-	defer child.Console.Close()
-	if w.Console, err = unix.FcntlInt(child.Console.Fd(), unix.F_DUPFD_CLOEXEC, 3); err != nil {
-		return err
-	}
-	return unix.SetNonblock(w.Console, true)
+	return err
 }
 
 // finish takes down what was made for a container that has ended; what it has
@@ -270,6 +275,7 @@ func adopt(w *monitor.Watch, child *run.Child) (err error) {
 // machine the kernel is not always done with a cgroup or a link in time, and
 // whoever gave up would not start the container again.
 func (l *life) finish(w *monitor.Watch) error {
+	reap()
 	if err := l.note(w); err != nil {
 		return err
 	}

@@ -85,6 +85,9 @@ func (p *Pipes) Add(handles map[string]int) {
 	}
 }
 
+// Input is our end of the container's input, -1 if it has none.
+func (p *Pipes) Input() int { return p.ours[0] }
+
 // Give hands our ends to a watch, and closes the container's.
 func (p *Pipes) Give(w *Watch) {
 	w.In, w.Out, w.Err = p.ours[0], p.ours[1], p.ours[2]
@@ -106,8 +109,8 @@ func (p *Pipes) Close() {
 	}
 }
 
-// Reopen takes the streams of a container that has lost its monitor. Its input
-// has come to an end, which can't be taken back; a terminal is gone.
+// Reopen takes the pipes that a container writes to which has lost its monitor.
+// Its input has come to an end, if nobody has kept it.
 func (w *Watch) Reopen(dir string) {
 	for fd, to := range [...]*int{1: &w.Out, 2: &w.Err} {
 		if to == nil {

@@ -81,6 +81,7 @@ func catalogue() []Child {
 		&Await{In: "exec.fifo", Out: "started"},
 		&CloseOthers{From: 3},
 		&Exec{File: "self", Args: []string{"prog"}},
+		&Keep{File: "terminal", Pidfd: "container", PID: 7},
 		&Touch{Path: "/etc/a/b"},
 		&Inherit{Path: "/proc/self/ns/net", FD: InheritFrom}, &Inherit{Handle: "status", FD: InheritFrom + 1},
 		&Exec{Paths: []string{"/bin/prog", "/usr/bin/prog"}, Args: []string{"prog", "a b", "it's"}, Env: []string{"PATH=/bin", "A=b c"}, Cwd: "/srv"},

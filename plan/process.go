@@ -453,6 +453,35 @@ func (a *Inherit) Lower(asm *Asm) {
 	asm.Do(SysDup3, fd, Int(a.FD), Int(0))
 }
 
+// Keep holds a file open until a process has ended, and ends then. It is a
+// child's last step, in place of an exec: such a child is a process that makes
+// one call in its life, and has four pages. What would be lost with the last
+// descriptor of it, the other side of a terminal, outlives by it whoever made it.
+type Keep struct {
+	File  string `json:"file"`  // handle
+	Pidfd string `json:"pidfd"` // handle
+	PID   int    `json:"pid"`   // for people
+}
+
+// KeptAt is the descriptor that a Keep has its file open as.
+const KeptAt = 1
+
+func (a *Keep) Verb() string { return "keep" }
+func (a *Keep) Line() string {
+	return fmt.Sprintf("keep %s open until process %d has ended", a.File, a.PID)
+}
+func (a *Keep) Shell(s *Script) { s.Note("%s is the caller's, and lives as long", a.File) }
+func (a *Keep) Lower(asm *Asm) {
+	poll := make([]byte, 8) // struct pollfd: descriptor 0
+	binary.NativeEndian.PutUint16(poll[4:], unix.POLLIN)
+	asm.Do(SysDup3, asm.Use(a.File), Int(KeptAt), Int(0))
+	asm.Do(SysDup3, asm.Use(a.Pidfd), Int(0), Int(0))
+	asm.Do(SysPrctl, Num(unix.PR_SET_DUMPABLE, "PR_SET_DUMPABLE"), Int(1)) // whoever goes on takes the file by pidfd_getfd(2)
+	asm.Do(SysCloseRange, Int(KeptAt+1), Num(0xffffffff, "~0"), Int(0)) // and so the host hears that we have come to the end
+	asm.Do(SysPpoll, Buf(poll, "{0, POLLIN}"), Int(1), Num(0, "NULL"), Num(0, "NULL"))
+	asm.Do(SysExitGroup, Int(0))
+}
+
 // Lookup finds the program that an Exec to come will become, or fails as that would.
 type Lookup struct{ Exec }
 

@@ -19,6 +19,7 @@ const (
 	SysDup3
 	SysExecve
 	SysExecveat
+	SysExitGroup
 	SysFaccessat2
 	SysFchdir
 	SysFchmodat
@@ -40,6 +41,7 @@ const (
 	SysOpenTree
 	SysPersonality
 	SysPivotRoot
+	SysPpoll
 	SysPrctl
 	SysPrlimit64
 	SysSchedSetaffinity
@@ -76,6 +78,7 @@ var sysTable = [...]struct {
 	SysDup3:             {"dup3", unix.SYS_DUP3},
 	SysExecve:           {"execve", unix.SYS_EXECVE},
 	SysExecveat:         {"execveat", unix.SYS_EXECVEAT},
+	SysExitGroup:        {"exit_group", unix.SYS_EXIT_GROUP},
 	SysFaccessat2:       {"faccessat2", unix.SYS_FACCESSAT2},
 	SysFchdir:           {"fchdir", unix.SYS_FCHDIR},
 	SysFchmodat:         {"fchmodat", unix.SYS_FCHMODAT},
@@ -97,6 +100,7 @@ var sysTable = [...]struct {
 	SysOpenTree:         {"open_tree", unix.SYS_OPEN_TREE},
 	SysPersonality:      {"personality", unix.SYS_PERSONALITY},
 	SysPivotRoot:        {"pivot_root", unix.SYS_PIVOT_ROOT},
+	SysPpoll:            {"ppoll", unix.SYS_PPOLL},
 	SysPrctl:            {"prctl", unix.SYS_PRCTL},
 	SysPrlimit64:        {"prlimit64", unix.SYS_PRLIMIT64},
 	SysSchedSetaffinity: {"sched_setaffinity", unix.SYS_SCHED_SETAFFINITY},

@@ -38,7 +38,13 @@ type app struct {
 	code int    // the exit status, if there is no error
 }
 
-func (a *app) engine() (*engine.Engine, error) { return engine.Open(a.root) }
+func (a *app) engine() (*engine.Engine, error) {
+	e, err := engine.Open(a.root)
+	if err == nil {
+		e.Warn = warn
+	}
+	return e, err
+}
 
 func main() {
 	entry.Unset()

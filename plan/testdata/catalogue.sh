@@ -119,6 +119,7 @@ ulimit -Sn 10; ulimit -Hn 20
 # --no-pivot: a root that is moved can't be entered by a later shell; pivoted all the same
 [ -x /bin/prog ] || [ -x /usr/bin/prog ]
 # a script makes and starts a container at once
+# terminal is the caller's, and lives as long
 mkdir -p "$ROOT"/etc/a; [ -e "$ROOT"/etc/a/b ] || : >"$ROOT"/etc/a/b
 exec 900</proc/self/ns/net
 # descriptor 901 is the caller's status

@@ -3,7 +3,9 @@
 package e2e
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -361,18 +363,83 @@ func TestStopIsPatient(t *testing.T) {
 	}
 }
 
-// TestTerminalLost: a container whose terminal was hung up with the process
-// beside it says what has ended it.
-func TestTerminalLost(t *testing.T) {
+// TestInputIsKept: the process beside a container is killed, again and again; its
+// terminal is not hung up, its input does not come to an end, and whoever
+// attaches then has both. The keeper ends with the container.
+func TestInputIsKept(t *testing.T) {
 	t.Parallel()
-	id := detached(t, "--network=none", "-t", "busybox", "sh")
-	pid := state(t, id)
-	if err := unix.Kill(beside(t, id), unix.SIGKILL); err != nil {
-		t.Fatal(err)
+	for _, flags := range []string{"-it", "-i"} {
+		id := detached(t, "--network=none", flags, "busybox", "sh")
+		pid, keeper := state(t, id), keeper(t, id)
+		for n := range 3 {
+			if err := unix.Kill(beside(t, id), unix.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			question, answer := fmt.Sprintf("echo $((%d+40)):$$\n", n), fmt.Sprintf("%d:1", n+40)
+			if flags == "-it" {
+				s := sit(t, "vitro", "attach", "--detach-keys=ctrl-x", id)
+				s.typed(question)
+				s.expect(answer)
+				s.typed("\x18")
+				s.wait()
+				continue
+			}
+			s := exec.Command("vitro", "attach", id)
+			in, _ := s.StdinPipe()
+			out, _ := s.StdoutPipe()
+			if err := s.Start(); err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.WriteString(in, question)
+			if got, err := bufio.NewReader(out).ReadString('\n'); got != answer+"\n" {
+				t.Errorf("-i: got %q, %v", got, err)
+			}
+			_ = s.Process.Kill()
+			_ = s.Wait()
+		}
+		if gone(pid) || gone(keeper) {
+			t.Errorf("%s: the container or its keeper has gone", flags)
+		}
+		output(t, "vitro", "kill", id)
+		eventually(t, "end of the keeper", func() (int, bool) { return keeper, gone(keeper) })
 	}
-	eventually(t, "end of the shell", func() (int, bool) { return pid, gone(pid) })
-	if got := output(t, "vitro", "inspect", "-f", "{{.State.Status}} {{.State.Error}}", id); got != "exited the process beside the container was killed, and its terminal was hung up with it" {
-		t.Errorf("it has ended: %s", got)
+}
+
+// keeper is the process that keeps a container's input open.
+func keeper(t *testing.T, id string) int {
+	t.Helper()
+	line, _, _ := strings.Cut(file(id, "keeper"), "\n")
+	pid, err := strconv.Atoi(strings.TrimPrefix(line, "pid "))
+	if err != nil {
+		t.Fatalf("the keeper of container %s: %v", id, err)
+	}
+	return pid
+}
+
+// TestInputLost: where the keeper is killed as well the terminal is hung up.
+// A container that lives on has lost its input, which whoever takes over says.
+func TestInputLost(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"cat", "sleep 1000"} {
+		id := detached(t, "--network=none", "-t", "busybox", "sh", "-c", command)
+		pid := state(t, id)
+		for _, victim := range []int{keeper(t, id), beside(t, id)} {
+			if err := unix.Kill(victim, unix.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "end of a process", func() (int, bool) { return victim, gone(victim) })
+		}
+		if command == "cat" {
+			eventually(t, "end of the command with its input", func() (int, bool) { return pid, gone(pid) })
+			if got := strings.TrimSpace(output(t, "vitro", "inspect", "-f", "{{.State.Status}}", id)); got != "exited" {
+				t.Errorf("its status is %s", got)
+			}
+			continue
+		}
+		out, err := exec.Command("vitro", "logs", id).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "vitro: warning: find the container's input") {
+			t.Errorf("what was lost is not said: %v: %s", err, out)
+		}
 	}
 }
 
