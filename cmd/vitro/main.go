@@ -22,14 +22,57 @@ import (
 const version = "0.1.0"
 
 // commands is the table of commands, a file for each.
-var commands = [...]func(*app) *cobra.Command{
-	runCommand, createCommand, startCommand, stopCommand, restartCommand, killCommand, removeCommand, pauseCommand, unpauseCommand, waitCommand,
-	execCommand, attachCommand, logsCommand, cpCommand, diffCommand, exportCommand, commitCommand,
-	psCommand, inspectCommand, topCommand, statsCommand, updateCommand, renameCommand, eventsCommand, containerCommand,
-	loadCommand, importCommand, saveCommand, imagesCommand, rmiCommand, tagCommand, historyCommand, imageCommand, volumeCommand, networkCommand, portCommand,
-	explainCommand, labCommand, burnCommand,
-	systemCommand, infoCommand, versionCommand, generateCommand, completionCommand,
-	nsCommand, pidCommand, contrastCommand,
+var commands = [...]struct {
+	name string
+	make func(*app) *cobra.Command
+}{
+	{"run", runCommand},
+	{"create", createCommand},
+	{"start", startCommand},
+	{"stop", stopCommand},
+	{"restart", restartCommand},
+	{"kill", killCommand},
+	{"rm", removeCommand},
+	{"pause", pauseCommand},
+	{"unpause", unpauseCommand},
+	{"wait", waitCommand},
+	{"exec", execCommand},
+	{"attach", attachCommand},
+	{"logs", logsCommand},
+	{"cp", cpCommand},
+	{"diff", diffCommand},
+	{"export", exportCommand},
+	{"commit", commitCommand},
+	{"ps", psCommand},
+	{"inspect", inspectCommand},
+	{"top", topCommand},
+	{"stats", statsCommand},
+	{"update", updateCommand},
+	{"rename", renameCommand},
+	{"events", eventsCommand},
+	{"container", containerCommand},
+	{"load", loadCommand},
+	{"import", importCommand},
+	{"save", saveCommand},
+	{"images", imagesCommand},
+	{"rmi", rmiCommand},
+	{"tag", tagCommand},
+	{"history", historyCommand},
+	{"image", imageCommand},
+	{"volume", volumeCommand},
+	{"network", networkCommand},
+	{"port", portCommand},
+	{"explain", explainCommand},
+	{"lab", labCommand},
+	{"burn", burnCommand},
+	{"system", systemCommand},
+	{"info", infoCommand},
+	{"version", versionCommand},
+	{"generate", generateCommand},
+	{"completion", completionCommand},
+	{"ns", nsCommand},
+	{"pid", pidCommand},
+	{"contrast", contrastCommand},
 }
 
 // app is what the commands share.
@@ -64,7 +107,7 @@ func main() {
 		return
 	}
 	a := &app{}
-	ran, err := a.command().ExecuteC()
+	ran, err := a.command(os.Args[1:]).ExecuteC()
 	if err == nil && !ran.Runnable() && ran.Flags().NArg() > 0 {
 		err = &usageError{ran, fmt.Errorf("has no command %q", ran.Flags().Arg(0))}
 	}
@@ -138,6 +181,24 @@ func (e *flagError) Hint() string {
 	return e.command.CommandPath() + " --help lists the flags"
 }
 
+// called is the name of the command that args call; empty if there is no such
+// command, or if it can't be told from its place.
+func called(args []string) string {
+	for len(args) > 0 && strings.HasPrefix(args[0], "--root") {
+		n := 1
+		if args[0] == "--root" {
+			n = 2
+		}
+		args = args[min(n, len(args)):]
+	}
+	for _, row := range commands {
+		if len(args) > 0 && row.name == args[0] {
+			return row.name
+		}
+	}
+	return ""
+}
+
 // instruct has a command and those below it say how they are used.
 func instruct(c *cobra.Command) {
 	if check := c.Args; check != nil {
@@ -153,7 +214,9 @@ func instruct(c *cobra.Command) {
 	}
 }
 
-func (a *app) command() *cobra.Command {
+// command is the program's command line, with all commands below it, or with
+// that one alone which args call: the others' flags take a start a millisecond.
+func (a *app) command(args []string) *cobra.Command {
 	c := &cobra.Command{
 		Use:           "vitro",
 		Short:         "containers, in glass: a container engine that shows each step",
@@ -163,8 +226,11 @@ func (a *app) command() *cobra.Command {
 	}
 	c.SetVersionTemplate("vitro version {{.Version}}\n")
 	c.PersistentFlags().StringVar(&a.root, "root", "", "folder for images and containers (default /var/lib/vitro, or ~/.local/share/vitro)")
-	for _, mk := range commands {
-		c.AddCommand(mk(a))
+	called := called(args)
+	for _, row := range commands {
+		if called == "" || called == row.name {
+			c.AddCommand(row.make(a))
+		}
 	}
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &flagError{c, err} })
 	instruct(c)

@@ -98,7 +98,7 @@ func TestManPages(t *testing.T) {
 		dir = t.TempDir()
 	}
 	var files []string
-	for _, p := range pages(new(app).command()) {
+	for _, p := range pages(new(app).command(nil)) {
 		text := p.String()
 		file := filepath.Join(dir, p.Name+".1")
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {

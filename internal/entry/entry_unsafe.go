@@ -41,7 +41,8 @@ var (
 // Widen readies the memory that a start uses. The stack grows in one step:
 // at each of many small ones all frames are looked up and copied. Where an
 // exception is dear the heap, of which the runtime's start has used a part
-// already, becomes one large page: that costs as much as eight of them. make
+// already, becomes one large page: that costs as much as eight of them; and so
+// does what follows, if it is ever used: the runtime maps 4 MB at once. make
 // build has the heap begin at a round address, so that all of it is in that page.
 func Widen() {
 	deepen()
@@ -49,7 +50,9 @@ func Widen() {
 	before := time.Now()
 	ahead[len(ahead)/2] = 1
 	if time.Since(before) > dear {
-		_, _, _ = unix.RawSyscall(unix.SYS_MADVISE, uintptr(unsafe.Pointer(ahead))&^(largePage-1), largePage, unix.MADV_COLLAPSE)
+		page := uintptr(unsafe.Pointer(ahead)) &^ (largePage - 1)
+		_, _, _ = unix.RawSyscall(unix.SYS_MADVISE, page, largePage, unix.MADV_COLLAPSE)
+		_, _, _ = unix.RawSyscall(unix.SYS_MADVISE, page+largePage, largePage, unix.MADV_HUGEPAGE)
 	}
 }
 
