@@ -66,9 +66,6 @@ func (inv *invocation) dump(c *container.Container) error {
 	if err != nil {
 		return err
 	}
-	if err := spec.Checkpointable(b.spec); err != nil {
-		return err
-	}
 	d := &checkpoint.Dump{
 		Outside: spec.Outside(b.spec, b.dir), Dirs: c.State.Cgroups,
 		CgroupNS: namespace(b.spec, specs.CgroupNamespace) != nil, Parent: inv.get("parent-path"),
@@ -89,6 +86,9 @@ func (inv *invocation) dump(c *container.Container) error {
 	}
 	d.Status = len(handles) > 0
 	if err := checkParent(d.Images, d.Parent); err != nil {
+		return err
+	}
+	if err := spec.Checkpointable(b.spec); err != nil {
 		return err
 	}
 	if d.Criu, d.Path, err = checkpoint.Find(); err != nil {

@@ -316,6 +316,22 @@ func TestCheckpointRefuses(t *testing.T) {
 	b.is("a", "running")
 }
 
+// What is wrong with the command is said before what is wrong with the container.
+func TestCheckpointWithoutItsParent(t *testing.T) {
+	needRoot(t, "the bundle has no user namespace")
+	b := newBundle(t, counter, [2]string{`"mounts": [`, `"mounts": [{"destination": "/a:b", "type": "bind", "source": "/tmp", "options": ["bind"]},`})
+	b.run("a")
+	for parent, want := range map[string]string{b.dir: "begins at --image-path", "../none": "no such file"} {
+		out, err := b.oci("checkpoint", "--pre-dump", "--parent-path", parent, "--image-path", b.images, "a")
+		if err == nil || !strings.Contains(out, "--parent-path") || !strings.Contains(out, want) {
+			t.Errorf("--parent-path %s: %v, %s", parent, err, out)
+		}
+	}
+	if out, err := b.oci("checkpoint", "--image-path", b.images, "a"); err == nil || !strings.Contains(out, "destination") {
+		t.Errorf("the container: %v, %s", err, out)
+	}
+}
+
 // A criu that is not made for this kernel says so, and the container runs on.
 func TestCheckpointByACriuThatCannot(t *testing.T) {
 	needRoot(t, "criu takes the machine's root")
