@@ -148,6 +148,35 @@ func TestPropagation(t *testing.T) {
 	}
 }
 
+// TestSharedBind: what a container mounts in a shared bind mount is there on the
+// host, if its root is shared as well; what the host mounts is there in any case.
+func TestSharedBind(t *testing.T) {
+	for root, out := range map[string]bool{"": false, "rslave": false, "rshared": true} {
+		t.Run("root "+root, func(t *testing.T) {
+			b := newBundle(t, "mkdir /data/out && mount -t tmpfs none /data/out; "+waiting)
+			ownMounts(t)
+			src := b.dir + "/source"
+			mount(t, "tmpfs", src, "tmpfs", 0, "")
+			mount(t, "", src, "", unix.MS_SHARED, "")
+			admin := []string{"CAP_SYS_ADMIN"}
+			b.Process.Capabilities = &specs.LinuxCapabilities{Bounding: admin, Permitted: admin, Effective: admin}
+			b.Linux.RootfsPropagation = root
+			b.Mounts = append(b.Mounts, specs.Mount{Destination: "/data", Type: "bind", Source: src, Options: []string{"rbind", "rshared"}})
+			s, _ := b.must(t)
+			mount(t, "tmpfs", src+"/in", "tmpfs", 0, "")
+			for file, where := range map[string]string{"/proc/thread-self/mounts": src + "/out ", "/proc/" + pid(s) + "/mounts": "/data/in "} {
+				mounts, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, want := strings.Contains(string(mounts), where), out || where == "/data/in "; got != want {
+					t.Errorf("%s is in %s: %t", where, file, got)
+				}
+			}
+		})
+	}
+}
+
 // TestRootfsPropagation: what is mounted on the host later appears in a slave,
 // and in no other root.
 func TestRootfsPropagation(t *testing.T) {

@@ -21,6 +21,7 @@ type aMount struct {
 	target string
 	as     string // its handle, if it isn't the target
 	opt    options
+	taken  bool // the bind mount is made already
 }
 
 // readMounts reads the mounts, before there is a child: some of them take the
@@ -92,6 +93,7 @@ func (c *compiler) hasMount(target string) bool {
 
 // mounts makes the container's mounts, each attached to nothing yet.
 func (c *compiler) mounts() error {
+	c.sharedBinds()
 	c.plan.Add("no mount of the container gets out to the host", &plan.Propagation{Flag: unix.MS_REC | unix.MS_SLAVE})
 	c.plan.Add("modes as they are asked for, until the command's own mask is set", &plan.Umask{Mask: 0})
 	if c.Root != nil {
@@ -110,6 +112,23 @@ func (c *compiler) mounts() error {
 		c.plan.Add("the host's /dev/null, for it can't have been tampered with", &plan.MaskSource{})
 	}
 	return nil
+}
+
+// sharedBinds takes the bind mounts that stay peers of the host's, so that mounts
+// travel both ways: shared ones, if the root is to be shared too. All that is
+// taken later is a slave of the host's.
+func (c *compiler) sharedBinds() {
+	if propagation(c.linux.RootfsPropagation)&^unix.MS_REC != unix.MS_SHARED {
+		return
+	}
+	for i := range c.listed {
+		m := &c.listed[i]
+		o := &m.opt
+		if o.bind && !o.remount && !o.idmap && !c.byHost(m) && o.share&^unix.MS_REC == unix.MS_SHARED {
+			c.take(m)
+			m.taken = true
+		}
+	}
 }
 
 // rootSharing is how the root's mounts travel while the rest is put together. A
@@ -151,12 +170,20 @@ func (c *compiler) covers(target string) {
 }
 
 func (c *compiler) bind(m *aMount) {
-	o := &m.opt
-	src := absolute(c.Bundle, m.Source)
 	if c.byHost(m) {
 		c.made(m)
 		return
 	}
+	if !m.taken {
+		c.take(m)
+	}
+	c.put(m, c.Facts.Files[path.Join(absolute(c.Bundle, m.Source), m.opt.below)])
+}
+
+// take takes a part of the host, attached to nothing yet.
+func (c *compiler) take(m *aMount) {
+	o := &m.opt
+	src := absolute(c.Bundle, m.Source)
 	b := &plan.Bind{Source: src, Target: m.target, As: m.as, Recursive: o.rec, Set: o.set, Clear: o.clear, Share: o.sharing(), File: c.Facts.Files[path.Join(src, o.below)], Below: o.below}
 	both := o.recSet|o.recClear != 0
 	if both {
@@ -166,7 +193,6 @@ func (c *compiler) bind(m *aMount) {
 	if both && (o.set != o.recSet || o.clear != o.recClear) {
 		c.attr("and what is asked for the mount itself, not for those below it", m)
 	}
-	c.put(m, b.File)
 }
 
 // sharing is how a bind mount's events travel: to and from nowhere, if nothing is said.
