@@ -377,9 +377,12 @@ func (c *compiler) cgroupMount(m *aMount) {
 func (c *compiler) cgroupTree(i int, target, as string, own bool, set plan.Attr) {
 	h := &c.Facts.Cgroups.Hierarchies[i]
 	const why = "what it uses and may use, from its own cgroup on"
-	if own && h.V2 {
+	switch {
+	case own && h.V2:
 		c.plan.Add(why, &plan.NewFS{Type: "cgroup2", Source: "cgroup", Attr: set, Target: target, As: as})
-	} else {
+	case h.V2:
+		c.plan.Add("the host's tree, in which /proc/self/cgroup says where the container is", &plan.Bind{Source: h.Mount, Target: target, As: as, Set: set, Share: unix.MS_PRIVATE})
+	default:
 		// The container's part of the host's tree: in a cgroup namespace it looks
 		// like a mount of the container's own, and is cheaper to make.
 		c.plan.Add(why, &plan.Bind{Source: c.cgroupDir(h), Target: target, As: as, Set: set, Share: unix.MS_PRIVATE})
