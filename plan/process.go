@@ -5,6 +5,7 @@ package plan
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"path"
 	"slices"
 	"strings"
@@ -215,9 +216,11 @@ func (a *Stdio) Lower(asm *Asm) {
 }
 
 // Chdir changes to the container's working directory, which has to be in the
-// container (CVE-2024-21626).
+// container (CVE-2024-21626). A folder that is closed to root without power over
+// other's files, as in a user namespace, is tried again as its user.
 type Chdir struct {
 	Path string `json:"path"`
+	UID  uint32 `json:"uid,omitempty"`
 	Host bool   `json:"host,omitempty"` // a program of the host's: its path is not one of the container's root
 }
 
@@ -231,6 +234,15 @@ func (a *Chdir) Lower(asm *Asm) {
 	}
 	fd := Path{name: a.Path}.open(asm, folder)
 	asm.Do(SysFchdir, fd)
+	if a.UID == 0 {
+		return
+	}
+	asm.Allow(unix.EACCES)
+	asm.Last().SkipOK = 3
+	same := Num(math.MaxUint64, "-1")
+	asm.Do(SysSetresuid, same, Num(uint64(a.UID), ""), same)
+	asm.Do(SysFchdir, fd)
+	asm.Do(SysSetresuid, same, Num(0, ""), same)
 }
 
 // NoNewPrivs forbids the child and its children any gain of privilege by exec.

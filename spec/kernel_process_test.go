@@ -216,3 +216,28 @@ func TestDevicesAgain(t *testing.T) {
 		t.Errorf("another device in its place: %v", err)
 	}
 }
+
+// TestCwdOfTheUser: the root of a user namespace has no power over a folder of a
+// foreign group, its owner has.
+func TestCwdOfTheUser(t *testing.T) {
+	for uid, ok := range map[uint32]bool{1000: true, 1001: false} {
+		b := newBundle(t, "pwd; id -u; grep CapEff /proc/self/status")
+		b.users(t)
+		dir := b.root + "/home"
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.Chown(dir, 101000, 0)); err != nil {
+			t.Fatal(err)
+		}
+		b.Process.Cwd, b.Process.User.UID = "/home", uid
+		got, err := b.text(t)
+		if !ok {
+			if err == nil || !strings.Contains(err.Error(), "chdir /home") {
+				t.Errorf("another user: %v, %s", err, got)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, "its owner", strings.Join(strings.Fields(got), " "), "/home 1000 CapEff: 0000000000000000")
+	}
+}

@@ -175,7 +175,7 @@ func (c *compiler) privileges() error {
 	if c.Await != "" {
 		c.plan.Add("a command that is not there is an error of the making, not of the start", &plan.Lookup{Exec: *c.program()})
 	}
-	c.plan.Add("where the command starts", &plan.Chdir{Path: path.Clean("/" + c.proc.Cwd)})
+	c.plan.Add("where the command starts", &plan.Chdir{Path: path.Clean("/" + c.proc.Cwd), UID: c.proc.User.UID})
 	if c.inside == nil {
 		if err := c.clocks(); err != nil {
 			return err

@@ -53,7 +53,7 @@ var processReasons = [...]reason{
 
 	{"chdir", errs{unix.ENOENT}, nil, "the container has no folder {path}", "make it in the image, or choose another: --workdir"},
 	{"chdir", errs{unix.ENOTDIR}, nil, "{path} is no folder in the container", "choose another: --workdir"},
-	{"chdir", errs{unix.EACCES}, nil, "the container's root may not go into {path}: in a user namespace it has no power over a folder whose owner is not mapped", "make it accessible in the image, or choose another: --workdir"},
+	{"chdir", errs{unix.EACCES}, nil, "neither the container's root nor its user may go into {path}: in a user namespace root has no power over a folder whose owner or group is not mapped", "make it accessible in the image, or choose another: --workdir"},
 	{"chdir", errs{unix.ELOOP}, nil, "the image's links on the way to {path} lead in a circle, or into the files of a process", "choose another: --workdir"},
 
 	{"console", errs{unix.ENOSPC}, nil, "there are as many terminals as kernel.pty.max allows", "sudo sysctl -w kernel.pty.max=8192, or end programs that hold terminals"},
