@@ -55,7 +55,8 @@ func begin(order string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return reap(p.Pid)
+	code, err := reap(p.Pid)
+	return code, errors.Join(err, thaw(func(h hierarchy) string { return h.dir }))
 }
 
 // reap waits for all processes that have no other parent, until the first one ends.

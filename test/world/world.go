@@ -20,6 +20,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -76,6 +77,9 @@ func (w World) Run(ctx context.Context, cmd *exec.Cmd) error {
 	}
 	if w.Net {
 		init.SysProcAttr.Cloneflags |= syscall.CLONE_NEWNET
+	}
+	init.Cancel = func() error {
+		return errors.Join(init.Process.Kill(), thaw(func(h hierarchy) string { return filepath.Join(h.parent(), cgroup) }))
 	}
 	err = init.Run()
 	if ctx.Err() != nil {
@@ -140,6 +144,24 @@ func (h hierarchy) parent() string {
 		return h.dir
 	}
 	return filepath.Join(h.dir, h.own)
+}
+
+// thaw lets processes in frozen cgroups of v1 go on, below a folder of each
+// hierarchy: they can't be killed else.
+func thaw(below func(hierarchy) string) error {
+	list, err := hierarchies()
+	for _, h := range list {
+		if h.v2 || h.options != "freezer" {
+			continue
+		}
+		err = errors.Join(err, filepath.WalkDir(below(h), func(p string, e fs.DirEntry, err error) error {
+			if err != nil || e.Name() != "freezer.state" {
+				return nil // it goes while we look
+			}
+			return os.WriteFile(p, []byte("THAWED"), 0)
+		}))
+	}
+	return err
 }
 
 // removeCgroups removes a world's cgroup everywhere. Its processes were

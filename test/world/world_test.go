@@ -94,3 +94,19 @@ func TestNothingIsLeft(t *testing.T) {
 		}
 	}
 }
+
+// What is frozen can't be killed, and the world would wait for it.
+func TestFrozen(t *testing.T) {
+	needsRoot(t)
+	const freezer = "/sys/fs/cgroup/freezer"
+	if _, err := os.Stat(freezer); err != nil {
+		t.Skip("needs cgroup v1's freezer: cgroup.kill of v2 ends what is frozen")
+	}
+	script := "cd " + freezer + " && mkdir x && { sleep 1000 & } && echo $! >x/cgroup.procs && echo FROZEN >x/freezer.state && echo done; "
+	if got, err := in(t, World{}, time.Minute, script); err != nil || got != "done" {
+		t.Errorf("the command ends: got %q, %v", got, err)
+	}
+	if _, err := in(t, World{}, 2*time.Second, script+"sleep 1000"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the world ends: %v", err)
+	}
+}
