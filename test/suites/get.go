@@ -15,7 +15,8 @@ import (
 // runcVersion is of the suite, and of the runc beside vitro-oci.
 const runcVersion = "v1.5.3"
 
-// images makes the images that runc's suite wants, in place of its get-images.sh.
+// images makes the images that the suites want; for runc's it is in place of its
+// get-images.sh.
 //
 //go:embed images.sh
 var images []byte
@@ -34,18 +35,14 @@ func getRunc(dir string) (*suite, error) {
 	}
 	tests := filepath.Join(dir, "tests", "integration")
 	if !done {
-		out, err := do("", nil, "go", "mod", "download", "-json", "github.com/opencontainers/runc@"+runcVersion)
+		source, err := module("github.com/opencontainers/runc@" + runcVersion)
 		if err != nil {
-			return nil, err
-		}
-		var module struct{ Dir string }
-		if err := json.Unmarshal(out, &module); err != nil {
 			return nil, err
 		}
 		cgo := []string{"CGO_ENABLED=1", "GOFLAGS=-mod=mod"}
 		testdata := filepath.Join(tests, "testdata")
 		for _, c := range [][]string{
-			{"cp", "-rT", "--no-preserve=mode", module.Dir, dir},
+			{"cp", "-rT", "--no-preserve=mode", source, dir},
 			{"find", "tests", "-name", "*.sh", "-exec", "chmod", "+x", "{}", "+"},
 			{"go", "build", "-trimpath", "-tags", "seccomp urfave_cli_no_docs netgo osusergo", "-ldflags", "-X main.gitCommit=" + runcVersion + " -extldflags -static", "-o", "runc", "."},
 			{"mkdir", "-p", "tests/cmd/_bin"},
@@ -55,11 +52,10 @@ func getRunc(dir string) (*suite, error) {
 				return nil, err
 			}
 		}
-		script := filepath.Join(tests, "get-images.sh")
-		if err := os.WriteFile(script, images, 0o755); err != nil {
+		if err := os.WriteFile(filepath.Join(tests, "get-images.sh"), images, 0o755); err != nil {
 			return nil, err
 		}
-		if _, err := do(tests, nil, "bash", script, testdata); err != nil {
+		if err := makeImages(testdata, "busybox", "debian"); err != nil {
 			return nil, err
 		}
 		if err := os.WriteFile(filepath.Join(dir, "got"), nil, 0o644); err != nil {
@@ -76,8 +72,36 @@ func getRunc(dir string) (*suite, error) {
 	return s, err
 }
 
-// getCrun gets the source of Debian's crun; a list with deb-src has to be among
-// apt's sources.
+// module fetches a Go module and says where its files are.
+func module(name string) (string, error) {
+	out, err := do("", nil, "go", "mod", "download", "-json", name)
+	if err != nil {
+		return "", err
+	}
+	var m struct{ Dir string }
+	err = json.Unmarshal(out, &m)
+	return m.Dir, err
+}
+
+// makeImages makes root file systems of this machine's programs: NAME.tar in dir.
+func makeImages(dir string, names ...string) error {
+	_, err := do("", nil, append([]string{"bash", "-c", string(images), "get-images.sh", dir}, names...)...)
+	return err
+}
+
+// aptSource gets a Debian package's source into the working directory, from where
+// the machine's packages are from; its own lists are left alone.
+const aptSource = `set -e
+mkdir -p apt/parts apt/lists/partial
+for f in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
+  [ -f "$f" ] && sed 's/^Types: deb$/Types: deb-src/; s/^deb /deb-src /' "$f" >apt/parts/"${f##*/}"
+done
+get() { apt-get -q -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$PWD/apt/parts" -o Dir::State::Lists="$PWD/apt/lists" "$@"; }
+get update
+get source "$1"
+`
+
+// getCrun gets the source of Debian's crun.
 func getCrun(dir string) (*suite, error) {
 	peer, err := exec.LookPath("crun")
 	if err != nil {
@@ -88,7 +112,7 @@ func getCrun(dir string) (*suite, error) {
 		return nil, err
 	}
 	if !done {
-		if _, err := do(dir, nil, "apt-get", "source", "-q", "crun"); err != nil {
+		if _, err := do(dir, nil, "bash", "-c", aptSource, "bash", "crun"); err != nil {
 			return nil, err
 		}
 	}

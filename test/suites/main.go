@@ -3,7 +3,7 @@
 // Command suites runs other runtimes' own test suites with vitro-oci, and in the
 // same run with the runtime that each of them is of.
 //
-//	go run ./test/suites [-runtime bin/vitro-oci] [-run NAME]... [-v] [runc|crun]...
+//	go run ./test/suites [-runtime bin/vitro-oci] [-run NAME]... [-v] [runc|crun|cri]...
 //
 // runc's is its tests/integration (bats), from its Go module, with a runc built of
 // the same source beside; crun's is its tests (Python), from Debian's source
@@ -17,6 +17,7 @@ package main
 import (
 	"bytes"
 	"context"
+	_ "embed"
 	"errors"
 	"flag"
 	"fmt"
@@ -34,15 +35,15 @@ import (
 	"vitro/test/world"
 )
 
-// limit is how long one file may take.
-const limit = 10 * time.Minute
-
 // A suite is one of the table below, got and built.
 type suite struct {
-	dir   string   // where its files are run
-	files []string // their names
-	peer  string   // the runtime that it is of
-	noV2  bool     // which refuses v1 hierarchies beside a unified one
+	dir   string        // where its files are run
+	files []string      // their names
+	peer  string        // the runtime that it is of
+	limit time.Duration // of a file
+	noV2  bool          // which refuses v1 hierarchies beside a unified one
+	user  string        // who runs them, if not root
+	hide  []string      // folders that are to be empty
 	// command runs a file with a runtime.
 	command func(file, runtime string) *exec.Cmd
 }
@@ -53,21 +54,31 @@ var suites = []struct {
 }{
 	{"runc", getRunc},
 	{"crun", getCrun},
+	{"cri", getCRI},
 }
 
 func main() {
 	world.Main()
+	if world.Inside() { // what getCRI's command is
+		if err := critest(os.Stdout, os.Args[2], os.Args[3], os.Args[4]); err != nil {
+			fmt.Println("Bail out!", err)
+			os.Exit(1)
+		}
+		return
+	}
 	ours := flag.String("runtime", "bin/vitro-oci", "the `program` under test")
 	only := flag.String("run", "", "only files whose name matches this regular `expression`")
+	limit := flag.Duration("limit", 10*time.Minute, "how long one file may take with one runtime")
+	user := flag.String("user", "", "run runc's suite as this ordinary `user`, who has subordinate IDs")
 	verbose := flag.Bool("v", false, "show what failures say")
 	flag.Parse()
-	if err := run(os.Stdout, *ours, *only, *verbose, flag.Args()); err != nil {
+	if err := run(os.Stdout, *ours, *only, *user, *limit, *verbose, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "suites:", err)
 		os.Exit(1)
 	}
 }
 
-func run(w io.Writer, ours, only string, verbose bool, names []string) error {
+func run(w io.Writer, ours, only, user string, limit time.Duration, verbose bool, names []string) error {
 	if os.Geteuid() != 0 {
 		return errors.New("run suites: they need root")
 	}
@@ -83,10 +94,14 @@ func run(w io.Writer, ours, only string, verbose bool, names []string) error {
 		if len(names) > 0 && !strings.Contains(" "+strings.Join(names, " ")+" ", " "+row.name+" ") {
 			continue
 		}
+		if user != "" && row.name != "runc" {
+			continue
+		}
 		s, err := row.get(filepath.Join("bin", "suites", row.name))
 		if err != nil {
 			return fmt.Errorf("get %s's suite: %w", row.name, err)
 		}
+		s.limit, s.user = limit, user
 		fmt.Fprintf(w, "| %s's | vitro-oci | %s | passes there, not with vitro-oci |\n|---|--:|--:|---|\n", row.name, row.name)
 		for _, file := range s.files {
 			if !pattern.MatchString(file) {
@@ -107,7 +122,7 @@ func run(w io.Writer, ours, only string, verbose bool, names []string) error {
 				}
 			}
 			fmt.Fprintf(w, "| %s | %v | %v | %s |\n", file, mine, theirs, strings.Join(lost, "; "))
-			if verbose && len(mine.failed) > 0 {
+			if verbose && (len(mine.failed) > 0 || len(mine.passed) == 0) {
 				fmt.Fprintf(w, "\n%s\n", mine.said)
 			}
 			worse = append(worse, lost...)
@@ -129,6 +144,11 @@ func (r result) String() string {
 	return fmt.Sprintf("%d / %d / %d", len(r.passed), len(r.failed), len(r.skipped))
 }
 
+// asUser runs a command as an ordinary user.
+//
+//go:embed user.sh
+var asUser string
+
 // run runs a file in a world. Its controlling terminal is one that nobody types at.
 func (s *suite) run(file, runtime string, noV2 bool) (result, error) {
 	tmp, err := os.MkdirTemp("", "vitro-suite.")
@@ -139,9 +159,12 @@ func (s *suite) run(file, runtime string, noV2 bool) (result, error) {
 	if err := os.Chmod(tmp, 0o755); err != nil { // for containers whose root is another user outside
 		return result{}, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(context.Background(), s.limit)
 	defer cancel()
 	inner := s.command(file, runtime)
+	if s.user != "" {
+		inner.Args = append([]string{"bash", "-c", asUser, "user.sh", s.user}, inner.Args...)
+	}
 	out := filepath.Join(tmp, "out")
 	// script(1) makes the terminal; its own input is a pipe that stays open.
 	words := make([]string, len(inner.Args))
@@ -157,7 +180,7 @@ func (s *suite) run(file, runtime string, noV2 bool) (result, error) {
 	defer r.Close()
 	defer held.Close()
 	cmd.Stdin = r
-	err = world.World{Net: true, NoV2: noV2, Label: "-suites"}.Run(ctx, cmd)
+	err = world.World{Net: true, NoV2: noV2, Hide: s.hide, Label: "-suites"}.Run(ctx, cmd)
 	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) && ctx.Err() == nil {
 		return result{}, fmt.Errorf("run %s: %w", file, err)
 	}
