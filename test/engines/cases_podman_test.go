@@ -2,6 +2,10 @@
 
 package engines
 
+// hear starts who waits for a container to be ready.
+const hear = `export NOTIFY_SOCKET=$dir/$c.notify; ` + notifying + `=hear $self >$dir/$c.heard & until [ -S $NOTIFY_SOCKET ]; do sleep .1; done
+		`
+
 // podmanCases are what only Podman has.
 var podmanCases = []testCase{
 	{name: "users of its own", script: `once --uidmap 0:100000:65536 --gidmap 0:200000:65536 $img sh -c 'cat /proc/self/uid_map /proc/self/gid_map | xargs; id -u; touch /data/f; stat -c %u /data/f'`, want: "0 100000 65536 0 200000 65536\n0\n0"},
@@ -33,5 +37,9 @@ var podmanCases = []testCase{
 	{name: "own cgroup namespace", script: `once --cgroupns private $img sh -c 'cut -d: -f3 /proc/self/cgroup | sort -u'`, want: "/"},
 	{name: "host's cgroup namespace", script: `once --cgroupns host $img readlink /proc/self/ns/cgroup | grep -c $(readlink /proc/self/ns/cgroup | tr -dc 0-9)`, want: "1"},
 	{name: "preserved descriptors", script: `exec 3<<<hello; once --preserve-fds 1 $img sh -c 'cat <&3'`, want: "hello"},
+	{name: "ready when the container says so", script: hear + `run -d --sdnotify container -v $self:/self:ro -e ` + notifying + `=send $img sh -c 'echo $NOTIFY_SOCKET; /self; exec sleep 1000' >/dev/null
+		wait; cat $dir/$c.heard; e logs $c`, want: "~MAINPID=[0-9]+\nREADY=1\n/run/notify/notify.sock"},
+	{name: "ready when conmon says so", script: hear + `run -d --sdnotify conmon $img sh -c 'echo "socket: $NOTIFY_SOCKET"; exec sleep 1000' >/dev/null
+		wait; cat $dir/$c.heard; e logs $c`, want: "~MAINPID=[0-9]+\nREADY=1\nsocket:"},
 	{name: "time limit", script: `once --timeout 1 $img sleep 1000`, code: 255},
 }

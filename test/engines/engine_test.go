@@ -51,13 +51,17 @@ type outcome struct {
 func (e engine) shell(c, script string) (outcome, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), caseLimit)
 	defer cancel()
+	self, err := os.Executable()
+	if err != nil {
+		return outcome{}, err
+	}
 	cmd := exec.CommandContext(ctx, "bash", "-c", e.prelude+"\n"+script)
-	cmd.Env = append(os.Environ(), "c="+c, "dir="+st.dir, "images="+st.image, "runtime="+st.runtime,
+	cmd.Env = append(os.Environ(), "c="+c, "dir="+st.dir, "images="+st.image, "self="+self, "runtime="+st.runtime,
 		"img=localhost/bb:1", "HOME="+st.dir, "XDG_RUNTIME_DIR=/run")
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.WaitDelay = time.Second
-	err := cmd.Run()
+	err = cmd.Run()
 	out := outcome{stdout.String(), stderr.String(), 0}
 	exit := new(exec.ExitError)
 	switch {
