@@ -260,7 +260,6 @@ var sysctlSpaces = [...]struct {
 	{"kernel.msgmni", unix.CLONE_NEWIPC, "ipc"},
 	{"kernel.sem", unix.CLONE_NEWIPC, "ipc"},
 	{"kernel.shm", unix.CLONE_NEWIPC, "ipc"},
-	{"kernel.hostname", unix.CLONE_NEWUTS, "uts"},
 	{"kernel.domainname", unix.CLONE_NEWUTS, "uts"},
 }
 
@@ -277,6 +276,8 @@ func (c *compiler) sysctls() error {
 			}
 		}
 		switch {
+		case name == "kernel.hostname":
+			return fmt.Errorf("set sysctl %q: hostname of config.json is for that", key)
 		case space == "":
 			return fmt.Errorf("set sysctl %q: it belongs to no namespace, so the whole machine would change", key)
 		case !private:
