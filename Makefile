@@ -64,7 +64,7 @@ test-oci: ## the OCI's conformance suite: vitro-oci beside runc and crun; TESTFL
 	@bin/test-oci -go $(GO) $(TESTFLAGS)
 
 .PHONY: test-suites
-test-suites: ## runc's and crun's own suites: vitro-oci beside each; TESTFLAGS: -run NAME, -v, runc, crun
+test-suites: ## runc's, crun's and CRI's own suites: vitro-oci beside each; TESTFLAGS: -run NAME, -user NAME, -v, runc, crun, cri
 	@test/setup suites
 	@$(MAKE) -s build
 	@$(GO) build -o bin/test-suites ./test/suites

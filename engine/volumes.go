@@ -236,6 +236,9 @@ func (d *draft) grant(w *wish) (m specs.Mount, err error) {
 	}
 	if m.Type == "bind" {
 		m.Options = append(m.Options, w.share)
+		if strings.HasSuffix(w.share, "shared") {
+			d.spec.Linux.RootfsPropagation = "shared" // nothing gets out to the host else
+		}
 	}
 	if w.subpath != "" {
 		m.Options = append(m.Options, spec.Subpath+w.subpath)

@@ -3,13 +3,15 @@
 // Command suites runs other runtimes' own test suites with vitro-oci, and in the
 // same run with the runtime that each of them is of.
 //
-//	go run ./test/suites [-runtime bin/vitro-oci] [-run NAME]... [-v] [runc|crun|cri]...
+//	go run ./test/suites [-runtime bin/vitro-oci] [-run NAME] [-user NAME] [-v] [runc|crun|cri]...
 //
 // runc's is its tests/integration (bats), from its Go module, with a runc built of
 // the same source beside; crun's is its tests (Python), from Debian's source
 // package, with Debian's crun. Each file runs in a world of its own (package
 // test/world), with a terminal, and nothing is fetched in it: the images that
-// runc's wants are made of this machine's busybox and of its own programs.
+// runc's wants are made of this machine's busybox and of its own programs. cri is
+// critest, which has containerd's CRI plugin start pods with the runtime; its
+// images come from a registry that this program is in the world.
 //
 // It ends with 1 if a case that the peer passes fails with vitro-oci. Needs root.
 package main
@@ -147,7 +149,7 @@ func (r result) String() string {
 // asUser runs a command as an ordinary user.
 //
 //go:embed user.sh
-var asUser string
+var asUser []byte
 
 // run runs a file in a world. Its controlling terminal is one that nobody types at.
 func (s *suite) run(file, runtime string, noV2 bool) (result, error) {
@@ -163,7 +165,11 @@ func (s *suite) run(file, runtime string, noV2 bool) (result, error) {
 	defer cancel()
 	inner := s.command(file, runtime)
 	if s.user != "" {
-		inner.Args = append([]string{"bash", "-c", asUser, "user.sh", s.user}, inner.Args...)
+		script := filepath.Join(tmp, "user.sh")
+		if err := os.WriteFile(script, asUser, 0o644); err != nil {
+			return result{}, err
+		}
+		inner.Args = append([]string{"bash", script, s.user}, inner.Args...)
 	}
 	out := filepath.Join(tmp, "out")
 	// script(1) makes the terminal; its own input is a pipe that stays open.
