@@ -102,32 +102,49 @@ func critest(w io.Writer, dir, group, runtime string) error {
 			return err
 		}
 	}
-	log, err := os.Create(filepath.Join(tmp, "containerd.log"))
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	daemon := exec.Command("containerd", "--config", filepath.Join(tmp, "config.toml"))
-	daemon.Stdout, daemon.Stderr = log, log
-	if err := daemon.Start(); err != nil {
-		return err
-	}
-	defer daemon.Wait()
-	defer daemon.Process.Kill()
 	sock := filepath.Join(tmp, "sock")
-	for range 100 {
-		if err = exec.Command("ctr", "-a", sock, "version").Run(); err == nil {
-			break
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
+	stop, err := startContainerd(filepath.Join(tmp, "config.toml"), sock)
 	if err != nil {
 		return fmt.Errorf("start containerd: %w", err)
 	}
+	defer stop()
 	report := filepath.Join(tmp, "report.json")
 	cmd := exec.Command(filepath.Join(dir, "critest"), "--runtime-endpoint=unix://"+sock, "--ginkgo.no-color", "--ginkgo.json-report="+report,
 		`--ginkgo.focus=\[k8s\.io\] `+group)
 	said, _ := cmd.CombinedOutput() // failed tests are a failure to it
+	text, err := os.ReadFile(report)
+	if err == nil {
+		err = writeTAP(w, text, "[k8s.io] "+group)
+	}
+	if err != nil {
+		return errors.Join(err, fmt.Errorf("critest said: %s", said))
+	}
+	return nil
+}
+
+// startContainerd returns when it answers.
+func startContainerd(conf, sock string) (stop func(), err error) {
+	daemon := exec.Command("containerd", "--log-level", "error", "--config", conf)
+	daemon.Stdout, daemon.Stderr = os.Stdout, os.Stderr // beside the TAP
+	if err := daemon.Start(); err != nil {
+		return nil, err
+	}
+	stop = func() {
+		daemon.Process.Kill()
+		daemon.Wait()
+	}
+	for range 100 {
+		if err = exec.Command("ctr", "-a", sock, "version").Run(); err == nil {
+			return stop, nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	stop()
+	return nil, err
+}
+
+// writeTAP writes what ginkgo reports of the tests whose head begins so.
+func writeTAP(w io.Writer, report []byte, head string) error {
 	var suites []struct {
 		SpecReports []struct {
 			ContainerHierarchyTexts []string
@@ -137,21 +154,18 @@ func critest(w io.Writer, dir, group, runtime string) error {
 			Failure                 struct{ Message string }
 		}
 	}
-	text, err := os.ReadFile(report)
-	if err == nil {
-		err = json.Unmarshal(text, &suites)
-	}
-	if err != nil {
-		return errors.Join(err, fmt.Errorf("critest said: %s", said))
+	if err := json.Unmarshal(report, &suites); err != nil {
+		return err
 	}
 	n := 0
 	for _, s := range suites {
 		for _, r := range s.SpecReports {
-			if r.LeafNodeType != "It" || len(r.ContainerHierarchyTexts) == 0 || !strings.HasPrefix(r.ContainerHierarchyTexts[0], "[k8s.io] "+group) {
+			name := strings.Join(append(r.ContainerHierarchyTexts, r.LeafNodeText), " ")
+			if r.LeafNodeType != "It" || !strings.HasPrefix(name, head) {
 				continue
 			}
 			n++
-			name := strings.TrimPrefix(strings.Join(append(r.ContainerHierarchyTexts, r.LeafNodeText), " "), "[k8s.io] ")
+			name = strings.TrimPrefix(name, "[k8s.io] ")
 			switch r.State {
 			case "passed":
 				fmt.Fprintf(w, "ok %d %s\n", n, name)

@@ -31,3 +31,21 @@ ok 5 - deny-devices #SKIP
 		}
 	}
 }
+
+// What ginkgo writes, as TAP, and read again.
+func TestWriteTAP(t *testing.T) {
+	var b strings.Builder
+	err := writeTAP(&b, []byte(`[{"SpecReports": [
+		{"LeafNodeType": "BeforeSuite", "State": "passed"},
+		{"ContainerHierarchyTexts": ["[k8s.io] Streaming", "runtime"], "LeafNodeType": "It", "LeafNodeText": "exec", "State": "passed"},
+		{"ContainerHierarchyTexts": ["[k8s.io] Streaming"], "LeafNodeType": "It", "LeafNodeText": "attach", "State": "failed", "Failure": {"Message": "a\nb"}},
+		{"ContainerHierarchyTexts": ["[k8s.io] Streaming"], "LeafNodeType": "It", "LeafNodeText": "forward", "State": "skipped", "Failure": {"Message": "no"}},
+		{"ContainerHierarchyTexts": ["[k8s.io] Networking"], "LeafNodeType": "It", "LeafNodeText": "dns", "State": "skipped"}]}]`), "[k8s.io] Streaming")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := parse([]byte(b.String()))
+	if got, want := strings.Join(append(append(r.passed, r.failed...), r.skipped...), "|"), "Streaming runtime exec|Streaming attach|Streaming forward"; got != want || r.String() != "1 / 1 / 1" {
+		t.Errorf("got %s, %v; want %s", got, r, want)
+	}
+}

@@ -17,28 +17,28 @@ import (
 // shipped are the images that critest pulls, by the last part of their names: a
 // file of makeImages, and what its configuration has beside that. Those that
 // differ in nothing but their names are told apart by their environment.
-var shipped = map[string]struct {
-	layer  string
-	config map[string]any
+var shipped = [...]struct {
+	name, layer string
+	config      map[string]any
 }{
-	"busybox": {"cri", nil},
+	{"busybox", "cri", nil},
 	// Not sleep: a test looks for a process of that name in a pod.
-	"pause":                           {"cri", map[string]any{"Cmd": []string{"tail", "-f", "/dev/null"}}},
-	"nginx":                           {"cri", map[string]any{"Cmd": []string{"nginx", "-c", "/etc/nginx/80.conf", "-g", "daemon off;"}}},
-	"hostnet-nginx-" + runtime.GOARCH: {"cri", map[string]any{"Cmd": []string{"nginx", "-c", "/etc/nginx/12003.conf", "-g", "daemon off;"}}},
-	"httpd":                           {"cri", map[string]any{"Cmd": []string{"sh", "-c", "echo httpd; exec busybox httpd -f -p 80 -h /srv"}}},
-	"nonewprivs":                      {"nonewprivs", map[string]any{"Entrypoint": []string{"/nnp"}}},
-	"test-image-latest":               {"cri", nil},
-	"test-image-tag":                  {"cri", nil},
-	"test-image-tags":                 {"cri", nil},
-	"test-image-1":                    {"cri", nil},
-	"test-image-2":                    {"cri", nil},
-	"test-image-3":                    {"cri", nil},
-	"test-image-user-uid":             {"cri", map[string]any{"User": "1002"}},
-	"test-image-user-username":        {"cri", map[string]any{"User": "www-data"}},
-	"test-image-user-uid-group":       {"cri", map[string]any{"User": "1003:users"}},
-	"test-image-user-username-group":  {"cri", map[string]any{"User": "www-data:100"}},
-	"test-image-predefined-group":     {"cri", map[string]any{"User": "1000"}},
+	{"pause", "cri", map[string]any{"Cmd": []string{"tail", "-f", "/dev/null"}}},
+	{"nginx", "cri", map[string]any{"Cmd": []string{"nginx", "-c", "/etc/nginx/80.conf", "-g", "daemon off;"}}},
+	{"hostnet-nginx-" + runtime.GOARCH, "cri", map[string]any{"Cmd": []string{"nginx", "-c", "/etc/nginx/12003.conf", "-g", "daemon off;"}}},
+	{"httpd", "cri", map[string]any{"Cmd": []string{"sh", "-c", "echo httpd; exec busybox httpd -f -p 80 -h /srv"}}},
+	{"nonewprivs", "nonewprivs", map[string]any{"Entrypoint": []string{"/nnp"}}},
+	{"test-image-latest", "cri", nil},
+	{"test-image-tag", "cri", nil},
+	{"test-image-tags", "cri", nil},
+	{"test-image-1", "cri", nil},
+	{"test-image-2", "cri", nil},
+	{"test-image-3", "cri", nil},
+	{"test-image-user-uid", "cri", map[string]any{"User": "1002"}},
+	{"test-image-user-username", "cri", map[string]any{"User": "www-data"}},
+	{"test-image-user-uid-group", "cri", map[string]any{"User": "1003:users"}},
+	{"test-image-user-username-group", "cri", map[string]any{"User": "www-data:100"}},
+	{"test-image-predefined-group", "cri", map[string]any{"User": "1000"}},
 }
 
 // A registry is one that images can be pulled from, whatever comes before the
@@ -51,12 +51,12 @@ type registry struct {
 // newRegistry reads the layers in dir.
 func newRegistry(dir string) (*registry, error) {
 	r := &registry{blobs: map[string][]byte{}, images: map[string]string{}}
-	for name, image := range shipped {
+	for _, image := range shipped {
 		layer, err := os.ReadFile(filepath.Join(dir, image.layer+".tar"))
 		if err != nil {
 			return nil, err
 		}
-		config := map[string]any{"Env": []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "IMAGE=" + name}}
+		config := map[string]any{"Env": []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "IMAGE=" + image.name}}
 		for k, v := range image.config {
 			config[k] = v
 		}
@@ -72,7 +72,7 @@ func newRegistry(dir string) (*registry, error) {
 		if err != nil {
 			return nil, err
 		}
-		r.images[name] = m["digest"].(string)
+		r.images[image.name] = m["digest"].(string)
 	}
 	return r, nil
 }
