@@ -87,7 +87,7 @@ func (a *Bridge) make(h *netlink.Handle) error {
 	if err := h.AddrAdd(l, &netlink.Addr{IPNet: ipNet(n.gateway())}); err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("add address %s to %s: %w", n.gateway(), n.Bridge, err)
 	}
-	if err := familySix(h, l, n.gateway6()); err != nil {
+	if err := familySix(h, mountedProc, l, n.gateway6()); err != nil {
 		return err
 	}
 	if err := h.LinkSetUp(l); err != nil {
@@ -113,13 +113,13 @@ func (n Network) delBridge() error {
 // familySix gives a link its IPv6 address, if it has one, without asking the
 // others for it first, which takes a second: the lease says that it is free. Nor
 // does the link believe anybody who says to be a router (CVE-2020-13401).
-func familySix(h *netlink.Handle, l netlink.Link, address netip.Prefix) error {
+func familySix(h *netlink.Handle, in proc, l netlink.Link, address netip.Prefix) error {
 	name := l.Attrs().Name
 	if !address.IsValid() {
-		return noIPv6(name)
+		return noIPv6(in, name)
 	}
 	// A parent namespace may have turned IPv6 off for all new links.
-	if err := errors.Join(sysctl(disableIPv6(name), "0"), sysctl(acceptRA(name), "0")); err != nil {
+	if err := errors.Join(in.sysctl(disableIPv6(name), "0"), in.sysctl(acceptRA(name), "0")); err != nil {
 		return err
 	}
 	addr := &netlink.Addr{IPNet: ipNet(address), Flags: unix.IFA_F_NODAD}
@@ -130,8 +130,8 @@ func familySix(h *netlink.Handle, l netlink.Link, address netip.Prefix) error {
 }
 
 // noIPv6 keeps IPv6 off a link of the thread's network namespace.
-func noIPv6(link string) error {
-	err := sysctl(disableIPv6(link), "1")
+func noIPv6(in proc, link string) error {
+	err := in.sysctl(disableIPv6(link), "1")
 	if errors.Is(err, unix.ENOENT) {
 		return nil // the kernel has no IPv6
 	}

@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"vitro/plan"
 )
 
@@ -234,17 +232,4 @@ func (n Network) rmAll() error {
 func islink(path string) bool {
 	_, err := os.Readlink(path)
 	return err == nil
-}
-
-// sysctl writes a kernel parameter of the calling thread's network namespace.
-func sysctl(path, value string) error {
-	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
-	if err == nil {
-		defer unix.Close(fd)
-		_, err = unix.Write(fd, []byte(value))
-	}
-	if err != nil {
-		return fmt.Errorf("write %q to %s: %w", value, path, err)
-	}
-	return nil
 }

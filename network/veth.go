@@ -37,10 +37,12 @@ func (a *Veth) Line() string {
 func (a *Veth) Shell(s *plan.Script) {
 	s.Run("ip link add %s address %s mtu %d master %s up type veth peer name %s address %s mtu %d netns \"$PID\"",
 		a.Name, a.MAC, a.MTU, a.Bridge, a.Peer, a.PeerMAC, a.MTU)
+	s.Run("[ ! -e %[1]s ] || echo 1 >%[1]s", disableIPv6(a.Name))
 }
 
 // Do is one message: the kernel makes both ends, moves the peer, plugs the
-// other into the bridge, and sets it up.
+// other into the bridge, and sets it up. Nobody speaks IPv6 with the port of a bridge, but the kernel would keep
+// two routes for each, and go through those of all, three times, whenever one is deleted.
 func (a *Veth) Do(e *plan.Env) error {
 	return route(func(h *netlink.Handle) error {
 		bridge, err := h.LinkByName(a.Bridge)
@@ -71,7 +73,7 @@ func (a *Veth) Do(e *plan.Env) error {
 		if err != nil {
 			return fmt.Errorf("add veth %s with peer in process %d: %w", a.Name, e.Pid, missing(err, "pairs of links", "veth"))
 		}
-		return nil
+		return noIPv6(mountedProc, a.Name)
 	})
 }
 
@@ -203,7 +205,9 @@ func (a *Address) configure(h *netlink.Handle) error {
 	if err := h.AddrAdd(l, &netlink.Addr{IPNet: ipNet(a.Address)}); err != nil {
 		return fmt.Errorf("add address %s to %s: %w", a.Address, a.Link, err)
 	}
-	if err := familySix(h, l, a.Address6); err != nil {
+	own := newProc()
+	defer own.close()
+	if err := familySix(h, own, l, a.Address6); err != nil {
 		return err
 	}
 	if err := h.LinkSetUp(l); err != nil {
