@@ -55,9 +55,10 @@ func begin() error {
 	span := flag.Duration("t", time.Second, "for how long each time")
 	clients := flag.Int("c", 8, "how many clients there are at once")
 	bin := flag.String("bin", "bin", "folder of vitro and vitro-oci")
+	from := flag.String("from", "", "only from where the name contains this: another host, address, 127.0.0.1, ::1")
 	flag.Parse()
 	if dir := os.Getenv(inside); dir != "" {
-		return measure(dir, *bin, *rounds, *clients, *span)
+		return measure(dir, *bin, *from, *rounds, *clients, *span)
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -71,7 +72,7 @@ func begin() error {
 		return err
 	}
 	cmd := exec.Command("unshare", "-nmpf", "--kill-child", "--mount-proc", "sh", "-ec", place, "sh", self,
-		"-n", strconv.Itoa(*rounds), "-t", span.String(), "-c", strconv.Itoa(*clients), "-bin", *bin)
+		"-n", strconv.Itoa(*rounds), "-t", span.String(), "-c", strconv.Itoa(*clients), "-bin", *bin, "-from", *from)
 	cmd.Env = append(os.Environ(), inside+"="+dir)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	err = cmd.Run()
@@ -135,7 +136,7 @@ type contender struct {
 
 const outside = "/run/netns/outside"
 
-func measure(dir, bin string, rounds, clients int, span time.Duration) error {
+func measure(dir, bin, from string, rounds, clients int, span time.Duration) error {
 	if err := prepare(dir); err != nil {
 		return err
 	}
@@ -167,11 +168,15 @@ func measure(dir, bin string, rounds, clients int, span time.Duration) error {
 	}
 	fmt.Printf("| requests, %d clients | from | new connections a second | 99 of 100 within µs | over lasting ones a second | 99 of 100 within µs |\n|---|---|--:|--:|--:|--:|\n", clients)
 	for _, w := range ways {
+		if !strings.Contains(w.name, from) {
+			continue
+		}
 		rates := make(map[string]*[2][]float64)
 		times := make(map[string]*[2][]time.Duration)
 		failed := make(map[string]error)
-		for range rounds {
-			for _, c := range there {
+		for round := range rounds {
+			for i := range there { // in turn, each as often the first
+				c := there[(round+i)%len(there)]
 				if rates[c.name] == nil {
 					rates[c.name], times[c.name] = new([2][]float64), new([2][]time.Duration)
 				}

@@ -10,8 +10,8 @@
 // process has inherited them. A [Server] finds them by what they are bound to, listens on
 // them, and never closes them. What the network's table translates doesn't come here.
 //
-// A TCP connection is two streams, each a pipe that splice(2) moves the bytes through: they don't come into
-// this process, and an end of one is passed on while the other goes on. For UDP
+// A TCP connection is two streams. What is little is read and written; more goes by a pipe that splice(2) moves the bytes
+// through, so that they don't come into this process. An end of one is passed on while the other goes on. For UDP
 // each client has a socket of its own to the container, so that answers find their way
 // back. The container sees its gateway as the client, not the one that it is.
 //

@@ -17,7 +17,9 @@ const (
 	maxConns = 1000 // of TCP, with up to six descriptors each
 	maxFlows = 500  // clients of UDP
 	batch    = 64   // connections or datagrams, before others have their turn
-	rounds   = 16   // of looking who is ready, before the monitor's other work has its turn
+	rounds   = 64   // of looking who is ready, before the monitor's other work has its turn
+
+	attention = 2 * time.Millisecond // how long it is waited for the next piece
 
 	rest = 100 * time.Millisecond // for a listener, when there is no room
 )
@@ -25,13 +27,15 @@ const (
 // A Server carries one container's ports. It is for one goroutine.
 type Server struct {
 	file      string
+	ways      []Way // as the file was in this version
+	version   version
 	epoll     int
 	watched   map[int32]handler
 	listeners []*listener
 	conns     map[*conn]struct{}
 	flows     map[client]*flow
 	again     time.Time // when connections are taken again; zero for now
-	buf       []byte    // a datagram
+	buf       []byte    // a datagram, or a little of a connection
 	events    [32]unix.EpollEvent
 }
 
@@ -42,11 +46,12 @@ type handler interface{ ready(fd int, events uint32) }
 // was packed, it goes on with what another server had begun. There is none, and
 // no error, if there is nothing to carry.
 func New(file string, packed []string) (*Server, error) {
-	ways, err := read(file)
+	ways, err := readWays(file)
 	if err != nil || len(ways)+len(packed) == 0 {
 		return nil, err
 	}
 	s := &Server{file: file, watched: make(map[int32]handler), conns: make(map[*conn]struct{}), flows: make(map[client]*flow)}
+	s.buf = make([]byte, little)
 	if slices.ContainsFunc(ways, func(w Way) bool { return w.Proto == "udp" }) {
 		s.buf = make([]byte, 1<<16)
 	}
@@ -114,6 +119,7 @@ func (s *Server) listen(w Way, fd int) error {
 	if err := unix.Listen(fd, unix.SOMAXCONN); err != nil {
 		return err
 	}
+	thoughtful(fd)
 	l := &listener{s, w, fd}
 	s.listeners = append(s.listeners, l)
 	return s.watch(fd, 0, unix.EPOLLIN, l)
@@ -121,23 +127,47 @@ func (s *Server) listen(w Way, fd int) error {
 
 // target is where a way leads now; false, if it leads nowhere.
 func (s *Server) target(w Way) (to End, ok bool) {
-	ways, err := read(s.file)
-	for _, now := range ways {
-		if err == nil && now.Proto == w.Proto && now.From == w.From {
+	for _, now := range s.now() {
+		if now.Proto == w.Proto && now.From == w.From {
 			return now.To, true
 		}
 	}
 	return to, false
 }
 
+// now are the ways that the file has. It is read when it is another than it was, which one call tells.
+func (s *Server) now() []Way {
+	var st unix.Stat_t
+	if err := unix.Stat(s.file, &st); err != nil {
+		return nil
+	}
+	if v := (version{st.Ino, st.Size, st.Mtim, st.Ctim}); v != s.version {
+		var err error
+		if s.ways, err = readWays(s.file); err != nil {
+			s.ways, v = nil, version{}
+		}
+		s.version = v
+	}
+	return s.ways
+}
+
+// A version is what tells one state of a file from another.
+type version struct {
+	inode        uint64
+	size         int64
+	written, set unix.Timespec
+}
+
 // Fd is a descriptor that can be read (poll(2)) when there is work.
 func (s *Server) Fd() int { return s.epoll }
 
-// Work does what there is to do, without waiting. Call it when Fd can be read, and when as much time
-// as it returns has passed; negative: nothing happens by itself.
+// Work does what there is to do. Call it when Fd can be read, and when as much time as it returns has passed;
+// negative: nothing happens by itself. Who talks goes on soon: it stays for that, no longer than [attention], for to leave and come
+// back takes longer than to carry what is said.
 func (s *Server) Work() (time.Duration, error) {
+	begin, wait := time.Now(), 0
 	for range rounds {
-		n, err := unix.EpollWait(s.epoll, s.events[:], 0)
+		n, err := look(s.epoll, s.events[:], wait)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return -1, fmt.Errorf("wait for clients: %w", err)
 		}
@@ -148,6 +178,9 @@ func (s *Server) Work() (time.Duration, error) {
 		}
 		if n <= 0 {
 			break
+		}
+		if wait = 0; time.Since(begin) < attention {
+			wait = 1
 		}
 	}
 	return s.expire(time.Now()), nil
@@ -213,7 +246,7 @@ func (s *Server) watch(fd int, before, events uint32, h handler) error {
 // Close passes on what has come, and ends all that is carried. The ports stay held.
 func (s *Server) Close() {
 	for c := range s.conns {
-		_, _ = c.up.move(), c.down.move()
+		_, _ = c.up.move(s.buf), c.down.move(s.buf)
 		c.close()
 	}
 	for _, f := range s.flows {

@@ -21,7 +21,7 @@ func (l *listener) ready(int, uint32) {
 			l.pause()
 			return
 		}
-		fd, _, err := unix.Accept4(l.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		fd, err := accept(l.fd)
 		switch err {
 		case nil:
 			l.connect(fd)
@@ -42,18 +42,26 @@ func (l *listener) connect(client int) {
 		reset(client)
 		return
 	}
-	fd, err := dial(unix.SOCK_STREAM, to)
+	fd, there, err := dial(unix.SOCK_STREAM, to)
 	if err != nil {
 		reset(client)
 		return
 	}
-	for _, s := range [...]int{client, fd} {
-		_ = unix.SetsockoptInt(s, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // who writes has thought of that
-		_ = unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1) // nobody else notices who has gone
-	}
-	c := &conn{server: l.Server, up: stream{from: client, to: fd}, down: stream{from: fd, to: client}, dialing: true}
+	thoughtful(fd) // as the client's end is, from the listener
+	c := &conn{server: l.Server, up: stream{from: client, to: fd}, down: stream{from: fd, to: client}, dialing: !there}
 	l.conns[c] = struct{}{}
+	if there && c.up.move(l.buf) != nil {
+		c.abort()
+		return
+	}
 	c.watch()
+}
+
+// thoughtful sets what a connection is carried with: who writes has thought of when, and nobody else notices who has gone.
+// Those that a listener accepts have it from there.
+func thoughtful(fd int) {
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
 }
 
 // reset closes a connection so that its other end sees an error, and no end of what was sent.
@@ -73,22 +81,51 @@ type conn struct {
 // A stream is one direction.
 type stream struct {
 	from, to int
-	pipe     [2]int // made when there is something to carry
+	pipe     [2]int // made when there is much to carry
 	held     int    // bytes that are in it
 	end      bool   // no more will come
 }
 
-// piece is how much is moved at once, in bytes: what a pipe holds.
-const piece = 1 << 16
+const (
+	little = 1 << 14 // bytes: what a buffer holds
+	piece  = 1 << 16 // what a pipe holds, and is moved at once
+)
 
-// move carries what there is, until one of the ends has to be waited for.
-func (d *stream) move() error {
-	const turns = 16 // then others have theirs
+// move carries what there is, until one of the ends has to be waited for. What is little goes by a buffer: to make and
+// close a pipe takes longer than two calls. What is more, and what isn't taken at once, is left in the pipe.
+func (d *stream) move(buf []byte) error {
 	if d.pipe[1] == 0 && !d.end {
-		if err := unix.Pipe2(d.pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		n, err := read(d.from, buf[:little])
+		if err != nil {
+			return unready(err)
+		}
+		if n == 0 {
+			return d.finish()
+		}
+		sent, err := write(d.to, buf[:n])
+		if err != nil && unready(err) != nil {
+			return err
+		}
+		if sent = max(sent, 0); sent == n && n < little {
+			return nil
+		}
+		if err := d.lay(buf[sent:n]); err != nil {
 			return err
 		}
 	}
+	return d.splice()
+}
+
+// lay makes the pipe, with the bytes in it that were not taken.
+func (d *stream) lay(rest []byte) (err error) {
+	if err = unix.Pipe2(d.pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err == nil && len(rest) > 0 {
+		d.held, err = write(d.pipe[1], rest) // there is room for all
+	}
+	return err
+}
+
+func (d *stream) splice() error {
+	const turns = 16 // then others have theirs
 	for range turns {
 		for d.held > 0 {
 			n, err := unix.Splice(d.pipe[0], nil, d.to, nil, d.held, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
@@ -105,11 +142,16 @@ func (d *stream) move() error {
 			return unready(err)
 		}
 		if d.held = int(n); n == 0 {
-			d.end = true
-			return unix.Shutdown(d.to, unix.SHUT_WR)
+			return d.finish()
 		}
 	}
 	return nil
+}
+
+// finish passes the end on.
+func (d *stream) finish() error {
+	d.end = true
+	return unix.Shutdown(d.to, unix.SHUT_WR)
 }
 
 // unready is no error: there is something to wait for.
@@ -133,7 +175,7 @@ func (c *conn) ready(fd int, events uint32) {
 		stream *stream
 		events uint32
 	}{{from, unix.EPOLLIN}, {to, unix.EPOLLOUT}} {
-		if (both || events&m.events != 0) && m.stream.move() != nil {
+		if (both || events&m.events != 0) && m.stream.move(c.server.buf) != nil {
 			c.abort()
 			return
 		}

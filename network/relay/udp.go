@@ -96,7 +96,7 @@ func (d *datagrams) begin(c client) *flow {
 		}
 		oldest.close()
 	}
-	fd, err := dial(unix.SOCK_DGRAM, to)
+	fd, _, err := dial(unix.SOCK_DGRAM, to)
 	if err != nil {
 		return nil
 	}

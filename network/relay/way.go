@@ -46,8 +46,8 @@ func Text(ways []Way) string {
 	return b.String()
 }
 
-// read reads the file. One that is not there says nothing.
-func read(file string) (ways []Way, err error) {
+// readWays reads the file. One that is not there says nothing.
+func readWays(file string) (ways []Way, err error) {
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -113,21 +113,24 @@ func address(name unix.Sockaddr) End {
 	return End{}
 }
 
-// dial makes a socket that is on its way to an address, or there.
-func dial(kind int, to End) (fd int, err error) {
-	six := &unix.SockaddrInet6{Port: int(to.Port)}
-	four := &unix.SockaddrInet4{Port: int(to.Port)}
-	domain, name := unix.AF_INET6, unix.Sockaddr(six)
-	if copy(six.Addr[:], to.IP) == copy(four.Addr[:], to.IP) {
-		domain, name = unix.AF_INET, four
+// dial makes a socket that is on its way to an address, or there: to a container of this machine it mostly is, when the
+// call returns that began it, though that says otherwise. A second one knows.
+func dial(kind int, to End) (fd int, there bool, err error) {
+	domain := unix.AF_INET6
+	if len(to.IP) == 4 {
+		domain = unix.AF_INET
 	}
 	fd, err = unix.Socket(domain, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return -1, err
+		return -1, false, err
 	}
-	if err := unix.Connect(fd, name); err != nil && err != unix.EINPROGRESS {
+	err = connect(fd, to)
+	if err == unix.EINPROGRESS {
+		err = connect(fd, to)
+	}
+	if err != nil && err != unix.EALREADY {
 		unix.Close(fd)
-		return -1, err
+		return -1, false, err
 	}
-	return fd, nil
+	return fd, err == nil, nil
 }
