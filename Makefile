@@ -32,7 +32,7 @@ build: ## the three programs, static, in bin/
 .PHONY: man
 man: ## the manual pages, of what the programs' help says, in bin/man/
 	@rm -rf bin/man; mkdir -p bin/man
-	@$(GO) test ./cmd/vitro ./cmd/vitro-oci -count=1 -run '^TestManPages?$$' -man $(CURDIR)/bin/man \
+	@$(GO) test ./cmd/vitro ./cmd/vitro-oci ./cmd/vitro-net -count=1 -run '^TestManPages?$$' -man $(CURDIR)/bin/man \
 	  -date $$(git log -1 --format=%cs 2>/dev/null || date +%F)
 
 .PHONY: setup

@@ -20,10 +20,27 @@ import (
 	"vitro/network/usernet"
 )
 
+// What the program says of itself, here and in its manual page.
+const (
+	version = "0.1.0"
+
+	short  = "vitro-net holds the networks of an ordinary user"
+	starts = "It is started by vitro, when a container of the user's is on a network, and ends after the last one."
+)
+
+var usage = [...][2]string{
+	{"serve DIR", "make the namespace of the user's networks, and serve them; DIR is the folder that vitro info calls the root"},
+	{"serve DIR again", "the same with the namespace as it is, in place of a vitro-net that was killed"},
+}
+
 func main() {
 	again := len(os.Args) == 4 && os.Args[3] == "again"
 	if len(os.Args) != 3 && !again || os.Args[1] != "serve" {
-		fmt.Fprintln(os.Stderr, "vitro-net is started by vitro, when an ordinary user's container is on a network")
+		fmt.Fprintln(os.Stderr, short+"\n"+starts)
+		for _, u := range usage {
+			fmt.Fprintf(os.Stderr, "\n  vitro-net %-18s %s", u[0], u[1])
+		}
+		fmt.Fprintln(os.Stderr)
 		os.Exit(2)
 	}
 	ready := os.NewFile(usernet.ReadyFD, "ready")
