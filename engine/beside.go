@@ -38,6 +38,9 @@ import (
 //
 // all with the same PID, the same children and the same open sockets.
 
+// besideHere is the first of os/exec's ExtraFiles.
+const besideHere = 3
+
 // BesideVerb is the argument that makes this program the one beside a container.
 const BesideVerb = "--beside-container"
 
@@ -56,6 +59,8 @@ type Launch struct {
 	Alone string         // why the user has no networks
 
 	Owners map[string]string // see network.Owners
+
+	Conn int // the caller's descriptor, in the process beside the container
 }
 
 // keepTerminal has a process keep the terminal of one that its user has left.
@@ -77,8 +82,7 @@ func (e *Engine) keepTerminal(terminal *os.File) error {
 // drain keeps a terminal until no process has it any more. What is written to
 // it nobody reads; but whoever writes is not to wait for a reader.
 func drain() error {
-	const terminal = 3 // the first of os/exec's ExtraFiles
-	_, _ = io.Copy(io.Discard, os.NewFile(terminal, "terminal"))
+	_, _ = io.Copy(io.Discard, os.NewFile(besideHere, "terminal"))
 	return nil
 }
 
@@ -95,6 +99,9 @@ func (e *Engine) Launch(l Launch) (*os.File, error) {
 	if err != nil {
 		ours.Close()
 		return nil, err
+	}
+	if l.Conn = besideHere; u != nil {
+		l.Conn = besideInside
 	}
 	text, err := json.Marshal(l)
 	if err != nil {
@@ -156,11 +163,6 @@ func published(f *Flags) (list []network.PortWish) {
 	return list
 }
 
-func isSocket(fd int) bool {
-	var st unix.Stat_t
-	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFSOCK
-}
-
 // hearAll has the signals that we were started to ignore heard until the
 // returned call: what is started meanwhile would inherit that, though nohup and
 // a shell's & are about this command, and not about a container.
@@ -207,16 +209,13 @@ func Beside(args []string, hooks func(view string) Hooks) error {
 	case "keep":
 		return drain()
 	}
-	conn := 3 // the first of os/exec's ExtraFiles
-	if e.inside && !isSocket(conn) {
-		conn = besideInside
-	}
-	unix.CloseOnExec(conn)
 	var l Launch
-	err = json.Unmarshal([]byte(args[2]), &l)
-	if err == nil {
-		err = e.beside(l, conn, hooks)
+	if err := json.Unmarshal([]byte(args[2]), &l); err != nil {
+		return err
 	}
+	conn := l.Conn
+	unix.CloseOnExec(conn)
+	err = e.beside(l, conn, hooks)
 	switch {
 	case errors.Is(err, container.ErrHeld) && l.Wants == 0:
 		monitor.Started(conn) // somebody else was faster

@@ -218,7 +218,7 @@ func (e *Engine) launchInside(u *userNet, text string, conn *os.File) error {
 	return u.start(p, e.Dir, map[string]int{"null": int(null.Fd()), "conn": int(conn.Fd())})
 }
 
-// besideInside is where the process beside a container finds the command then.
+// besideInside is where the process beside a container finds the command then: see Launch.Conn.
 const besideInside = plan.InheritFrom
 
 // insideEnvironment tells who we are outside.
