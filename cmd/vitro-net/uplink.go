@@ -52,8 +52,9 @@ func openUplink(ctx context.Context, n *namespace) (*way, error) {
 // builtin is the stack of this program.
 func builtin(n *namespace) (*way, error) {
 	var cable *os.File
+	ipv6 := hasIPv6() // asked out here: in there it is another question
 	err := n.do(func() (err error) {
-		cable, err = uplink.Lay(hasIPv6())
+		cable, err = uplink.Lay(ipv6)
 		return err
 	})
 	if err != nil {
@@ -67,7 +68,7 @@ func builtin(n *namespace) (*way, error) {
 
 // hasIPv6 reports whether the host has a way out by IPv6.
 func hasIPv6() bool {
-	b, err := os.ReadFile("/proc/net/ipv6_route")
+	b, err := os.ReadFile("/proc/thread-self/net/ipv6_route") // of the process would be that of its first thread, wherever that is
 	if err != nil {
 		return false
 	}

@@ -31,11 +31,13 @@ import (
 const stage = "VITRO_ROOTLESS_STAGE"
 
 const (
-	hostAddress  = "10.55.0.1"
-	worldAddress = "10.55.0.2"
-	worldPort    = "7000" // of TCP and UDP: it says who asks
-	answer       = "192.0.2.77"
-	testUser     = "vitro-test" // made by test/as-user
+	hostAddress   = "10.55.0.1"
+	worldAddress  = "10.55.0.2"
+	hostAddress6  = "fd55::1"
+	worldAddress6 = "fd55::2"
+	worldPort     = "7000" // of TCP and UDP: it says who asks
+	answer        = "192.0.2.77"
+	testUser      = "vitro-test" // made by test/as-user
 )
 
 func TestMain(m *testing.M) {
@@ -140,11 +142,7 @@ func programs(dir string) (string, error) {
 // host joins itself with a world, and lets the user in.
 func host() error {
 	dir := os.Getenv("VITRO_ROOTLESS_DIR")
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return err
-	}
-	if err := netlink.LinkSetUp(lo); err != nil {
+	if err := loopback(); err != nil {
 		return err
 	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -165,11 +163,16 @@ func host() error {
 	if err := netlink.LinkAdd(veth); err != nil {
 		return fmt.Errorf("join host and world: %w", err)
 	}
-	if err := configure(hostAddress); err != nil {
+	if err := configure(hostAddress, hostAddress6); err != nil {
 		return err
 	}
 	if err := netlink.RouteAdd(&netlink.Route{LinkIndex: veth.Index, Gw: net.ParseIP(worldAddress)}); err != nil {
 		return err
+	}
+	if hasIPv6() {
+		if err := netlink.RouteAdd(&netlink.Route{LinkIndex: veth.Index, Gw: net.ParseIP(worldAddress6)}); err != nil {
+			return err
+		}
 	}
 	if err := pings(); err != nil {
 		return err
@@ -203,6 +206,15 @@ func host() error {
 		c.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 1000, HostID: 0, Size: 1}}
 		c.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 1000, HostID: 0, Size: 1}}
 	})
+}
+
+// loopback sets it up: package net takes a namespace without ::1 for one without IPv6.
+func loopback() error {
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	return netlink.LinkSetUp(lo)
 }
 
 func nested() bool {
@@ -272,7 +284,7 @@ func device(dir string) error {
 }
 
 // configure sets this namespace's end of the cable up.
-func configure(address string) error {
+func configure(address, address6 string) error {
 	l, err := netlink.LinkByName("eth0")
 	if err != nil {
 		return err
@@ -280,13 +292,28 @@ func configure(address string) error {
 	if err := netlink.AddrAdd(l, &netlink.Addr{IPNet: &net.IPNet{IP: net.ParseIP(address), Mask: net.CIDRMask(24, 32)}}); err != nil {
 		return err
 	}
+	if hasIPv6() {
+		six := &netlink.Addr{IPNet: &net.IPNet{IP: net.ParseIP(address6), Mask: net.CIDRMask(64, 128)}, Flags: unix.IFA_F_NODAD}
+		if err := netlink.AddrAdd(l, six); err != nil {
+			return err
+		}
+	}
 	return netlink.LinkSetUp(l)
+}
+
+// hasIPv6 reports whether the kernel has it, and the namespaces that we make.
+func hasIPv6() bool {
+	b, err := os.ReadFile("/proc/sys/net/ipv6/conf/all/disable_ipv6")
+	return err == nil && strings.TrimSpace(string(b)) == "0"
 }
 
 // world answers who asks it, and asks as the host tells it by lines on descriptor 3.
 func world() error {
+	if err := loopback(); err != nil {
+		return err
+	}
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		err := configure(worldAddress)
+		err := configure(worldAddress, worldAddress6)
 		if err == nil {
 			break
 		}
@@ -312,7 +339,7 @@ func world() error {
 func serve(args ...string) error {
 	proto, port := args[0], args[1]
 	if proto == "udp" {
-		c, err := net.ListenPacket("udp4", ":"+port)
+		c, err := net.ListenPacket("udp", ":"+port)
 		if err != nil {
 			return err
 		}
@@ -325,7 +352,7 @@ func serve(args ...string) error {
 			_, _ = c.WriteTo([]byte(from.(*net.UDPAddr).IP.String()), from)
 		}
 	}
-	l, err := net.Listen("tcp4", ":"+port)
+	l, err := net.Listen("tcp", ":"+port)
 	if err != nil {
 		return err
 	}

@@ -264,6 +264,38 @@ func traffic(t *testing.T, uplink string) {
 	has(t, m.must("stats", "--no-stream", "tcp"), "tcp")
 }
 
+func TestTrafficByIPv6(t *testing.T) {
+	if !hasIPv6() {
+		t.Skip("needs IPv6")
+	}
+	m := start(t, "builtin")
+	const gateway, subnet = "fd78::1", "fd78::/64"
+	m.must("network", "create", "--ipv6", "--subnet", "10.78.0.0/24", "--subnet", subnet, "web")
+	m.server("tcp", "tcp", "--network", "web:ip6=fd78::8", "-p", "8080:80")
+	m.server("udp", "udp", "--network", "web:ip6=fd78::9", "-p", "8081:80/udp")
+	m.server("four", "tcp", "-p", "8082:80")
+	for _, p := range [...][3]string{{"tcp", "8080", "fd78::8"}, {"udp", "8081", "fd78::9"}} {
+		proto, port := p[0], p[1]
+		until(t, gateway, proto+" from the host's loopback", here(proto+" [::1]:"+port))
+		until(t, hostAddress6, proto+" from the host", here(proto+" ["+hostAddress6+"]:"+port))
+		until(t, worldAddress6, proto+" from the world", there(proto+" ["+hostAddress6+"]:"+port))
+		until(t, worldAddress, proto+" from the world by IPv4", there(proto+" "+hostAddress+":"+port))
+		for _, to := range [...]string{worldAddress6 + "]:" + worldPort, hostAddress6 + "]:" + port} {
+			if got := m.in(proto+" ["+to, "--network", "web"); net.ParseIP(strings.TrimSpace(got)) == nil {
+				t.Errorf("%s from a container to [%s: %q", proto, to, got)
+			}
+		}
+		if got := m.in(proto+" ["+p[2]+"]:80", "--network", "web:ip6=fd78::7"); strings.TrimSpace(got) != "fd78::7" {
+			t.Errorf("%s from container to container: %q", proto, got)
+		}
+	}
+	if got := here("tcp [::1]:8082")(); net.ParseIP(got) == nil {
+		t.Errorf("a container without IPv6, by ::1: %q", got)
+	}
+	m.must("exec", "tcp", "ping6", "-c", "1", "-W", "10", "udp")
+	has(t, m.refused("run", "--rm", "--network", "web", "-p", "9000:80/sctp", "busybox", "true"), "sctp", "tcp and udp")
+}
+
 func TestConnect(t *testing.T) {
 	m := start(t, "builtin")
 	m.must("network", "create", "--subnet", "10.77.0.0/24", "web")
