@@ -32,7 +32,7 @@ func (e *Engine) networkDefault(f *Flags, p *Prepared, try int) error {
 		f.Network = "none"
 		why := e.alone
 		if why == "" {
-			why = "an ordinary user can't plug into a bridge of the machine"
+			why = "vitro run has the container made in the namespace that vitro-net holds, on the user's bridge; this here stays outside"
 		}
 		p.Notes = append(p.Notes, "network: loopback only: "+why+" (--network=host shares the host's network)")
 		if len(f.Publish) > 0 || f.PublishAll {

@@ -244,6 +244,11 @@ func (u *userNet) start(p *plan.Plan, folder string, handles map[string]int) err
 	return startAside(p, folder, handles)
 }
 
+// Aside reports whether the user's networks are in a namespace that is another than the user's.
+func (e *Engine) Aside() bool {
+	return e.elsewhere() && exists(filepath.Join(usernet.Dir(e.Dir), "socket"))
+}
+
 // Within runs this program's command once more, where the user's networks are,
 // with the same streams, and returns its exit status. It does nothing where we
 // are there already, or nobody is and start is not set.
@@ -328,7 +333,7 @@ func (e *Engine) tellUserNet() {
 
 // mendUserNet starts vitro-net anew, if it was killed and containers need it.
 func (e *Engine) mendUserNet() error {
-	if e.looked || !e.elsewhere() || !exists(filepath.Join(usernet.Dir(e.Dir), "socket")) {
+	if e.looked || !e.Aside() {
 		return nil
 	}
 	e.looked = true

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -23,7 +24,8 @@ var forms = [...]struct {
 		return err
 	}},
 	{"sh", func(w io.Writer, p *engine.Prepared, _ bool) error {
-		_, err := io.WriteString(w, p.Plan.Shell())
+		shebang, script, _ := strings.Cut(p.Plan.Shell(), "\n")
+		_, err := fmt.Fprintf(w, "%s\n%s%s", shebang, notes(p), script)
 		return err
 	}},
 	{"json", func(w io.Writer, p *engine.Prepared, _ bool) error {
@@ -79,9 +81,7 @@ func explainRunCommand(a *app) *cobra.Command {
 		for _, form := range forms {
 			if form.name == as {
 				if as == "text" {
-					for _, n := range slices.Concat(p.Notes, p.Warnings) {
-						fmt.Fprintln(os.Stdout, "# note:", n)
-					}
+					fmt.Print(notes(p))
 				}
 				return form.show(os.Stdout, p, calls)
 			}
@@ -89,4 +89,13 @@ func explainRunCommand(a *app) *cobra.Command {
 		return &engine.Error{Err: fmt.Errorf("explain --as %s: no such form", as), Text: "the forms are text, sh and json"}
 	}
 	return c
+}
+
+// notes say in what the plan is not what was asked for.
+func notes(p *engine.Prepared) string {
+	var b strings.Builder
+	for _, n := range slices.Concat(p.Notes, p.Warnings) {
+		fmt.Fprintln(&b, "# note:", n)
+	}
+	return b.String()
 }

@@ -29,7 +29,7 @@ func networkCommand(a *app) *cobra.Command {
 		c.AddCommand(a.amongNetworks(mk(a), always))
 	}
 	c.AddCommand(networkLsCommand(a), networkAttachCommand(a), networkDetachCommand(a),
-		a.amongNetworks(networkMapCommand(a), ifThere), a.amongNetworks(networkTraceCommand(a), ifThere))
+		networkMapCommand(a), a.amongNetworks(networkTraceCommand(a), ifThere))
 	return c
 }
 

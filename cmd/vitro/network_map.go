@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -13,14 +14,14 @@ import (
 	"vitro/network/topology"
 )
 
-func networkMapCommand(*app) *cobra.Command {
+func networkMapCommand(a *app) *cobra.Command {
 	format := "text"
 	c := &cobra.Command{
 		Use:   "map",
 		Short: "draw how this machine's network namespaces are joined, whoever made them",
 		Long: "map finds the machine's network namespaces (by processes, bind mounts and open descriptors), looks into each, and draws which\n" +
 			"link leads where, with addresses, routes, published ports and NAT rules. It changes nothing. As an ordinary user it shows what\n" +
-			"may be seen, and says what may not.",
+			"may be seen, and says what may not; as text, both the host and the namespace of the user's networks, which svg and json show alone.",
 		Example: "  vitro network map\n  vitro network map --format svg >map.svg\n  vitro network map --format json | jq '.namespaces[].links[].name'",
 		Args:    cobra.NoArgs,
 	}
@@ -44,5 +45,27 @@ func networkMapCommand(*app) *cobra.Command {
 		}
 		return err
 	}
+	a.amongNetworks(c, ifThere)
+	among := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if e, err := a.engine(); err == nil && e.Aside() && format == "text" {
+			if err := printHost(); err != nil {
+				return err
+			}
+		}
+		return among(c, args)
+	}
 	return c
+}
+
+// printHost draws the namespace that an ordinary user is in, and heads the picture of the one that the user's networks are in.
+func printHost() error {
+	m, err := topology.Read()
+	if err != nil {
+		return err
+	}
+	m.Namespaces = slices.DeleteFunc(m.Namespaces, func(n *topology.Namespace) bool { return !n.Own })
+	m.Unseen = nil // the other picture says it
+	_, err = fmt.Printf("the host, as an ordinary user sees it (no rules):\n%s\nthe user's networks, which vitro-net holds:\n", topology.Arrange(m).Text())
+	return err
 }
