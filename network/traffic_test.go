@@ -403,6 +403,46 @@ func TestPublishedByIPv6(t *testing.T) {
 	}
 }
 
+// A host that has turned IPv6 off publishes by IPv4 alone, and says so to who asks for more.
+func TestHostWithoutIPv6(t *testing.T) {
+	if !fresh(t) {
+		return
+	}
+	if hasIPv6() {
+		sh(t, "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6; echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6")
+	}
+	state := t.TempDir()
+	other := world(t)
+	before := machine(t, state)
+	web := process(t)
+	a := join(t, network.Request{StateDir: state, ID: id1, Name: "web", Wishes: wishes(network.Default), Ports: ports(t, "8080:80", "8080:80/udp")})
+	do(t, a, web, -1)
+	server(t, web, "80")
+	for _, proto := range []string{"tcp", "udp"} {
+		if got := eventually(other, proto, "192.0.2.1:8080", "192.0.2.2"); got != "192.0.2.2" {
+			t.Errorf("%s from another host is %q to the server", proto, got)
+		}
+		if got := eventually(os.Getpid(), proto, "127.0.0.1:8080", a.Gateway().String()); got != a.Gateway().String() {
+			t.Errorf("%s from the host is %q to the server", proto, got)
+		}
+	}
+	r := network.Request{StateDir: state, ID: id2, Wishes: wishes(network.Default), Ports: ports(t, "[::1]:8081:80")}
+	facts, err := network.Read(r)
+	if err == nil {
+		_, err = facts.Plan(r)
+	}
+	if err == nil || !strings.Contains(err.Error(), "this machine has no IPv6") && !strings.Contains(err.Error(), "cannot assign requested address") {
+		t.Errorf("a port at ::1: %v", err)
+	}
+	undo(t, a, -1)
+	if _, _, err := network.Create(state, network.Definition{Name: "six", IPv6: true}, [5]byte{}, time.Time{}); err == nil || !strings.Contains(err.Error(), "this machine has no IPv6") {
+		t.Errorf("create a network of IPv6: %v", err)
+	}
+	if after := machine(t, state); after != before {
+		t.Errorf("left behind:\n%s\nbefore:\n%s", after, before)
+	}
+}
+
 // Every fifth packet between the host and the container is lost. TCP comes through, by rules and carried.
 func TestLoss(t *testing.T) {
 	if !fresh(t) {

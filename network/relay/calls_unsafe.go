@@ -3,7 +3,6 @@
 package relay
 
 import (
-	"encoding/binary"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -13,7 +12,9 @@ import (
 // end in them. The Go runtime, which has one processor in a monitor, would take it away from a call that lasts 20 µs, and give it to a thread
 // that finds nothing to do: so it is not told.
 
-func result(r uintptr, errno unix.Errno) (int, error) {
+//go:noinline
+func call(number, fd uintptr, at unsafe.Pointer, size, flags uintptr) (int, error) {
+	r, _, errno := unix.RawSyscall6(number, fd, uintptr(at), size, flags, 0, 0)
 	if errno != 0 {
 		return -1, errno
 	}
@@ -22,43 +23,34 @@ func result(r uintptr, errno unix.Errno) (int, error) {
 
 // read, write: b isn't empty.
 func read(fd int, b []byte) (int, error) {
-	r, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
-	return result(r, errno)
+	return call(unix.SYS_READ, uintptr(fd), unsafe.Pointer(&b[0]), uintptr(len(b)), 0)
 }
 
 func write(fd int, b []byte) (int, error) {
-	r, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
-	return result(r, errno)
+	return call(unix.SYS_WRITE, uintptr(fd), unsafe.Pointer(&b[0]), uintptr(len(b)), 0)
 }
 
 // accept has no use for who it is.
 func accept(fd int) (int, error) {
-	r, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
-	return result(r, errno)
+	return call(unix.SYS_ACCEPT4, uintptr(fd), nil, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 }
 
 // look is epoll_wait(2), which has another name on newer architectures. It waits for so many milliseconds.
 func look(epoll int, events []unix.EpollEvent, ms int) (int, error) {
-	r, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(ms), 0, 0)
-	return result(r, errno)
+	return call(unix.SYS_EPOLL_PWAIT, uintptr(epoll), unsafe.Pointer(&events[0]), uintptr(len(events)), uintptr(ms))
 }
 
+// connect begins with the address as the kernel has it: the family is in the first two bytes, the port's bytes in the next as they are sent.
 func connect(fd int, to End) error {
-	port := binary.NativeEndian.Uint16([]byte{byte(to.Port >> 8), byte(to.Port)}) // the bytes, as they are sent
-	var at unsafe.Pointer
-	var size uintptr
+	six := unix.RawSockaddrInet6{Family: unix.AF_INET6}
+	b := (*[unix.SizeofSockaddrInet6]byte)(unsafe.Pointer(&six))
+	size, at := uintptr(unix.SizeofSockaddrInet6), 8
 	if len(to.IP) == 4 {
-		four := &unix.RawSockaddrInet4{Family: unix.AF_INET, Port: port}
-		copy(four.Addr[:], to.IP)
-		at, size = unsafe.Pointer(four), unix.SizeofSockaddrInet4
-	} else {
-		six := &unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: port}
-		copy(six.Addr[:], to.IP)
-		at, size = unsafe.Pointer(six), unix.SizeofSockaddrInet6
+		six.Family = unix.AF_INET
+		size, at = unix.SizeofSockaddrInet4, 4
 	}
-	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(at), size)
-	if errno != 0 {
-		return errno
-	}
-	return nil
+	b[2], b[3] = byte(to.Port>>8), byte(to.Port)
+	copy(b[at:], to.IP)
+	_, err := call(unix.SYS_CONNECT, uintptr(fd), unsafe.Pointer(&six), size, 0)
+	return err
 }
