@@ -27,7 +27,7 @@ func networkMapCommand(a *app) *cobra.Command {
 	}
 	c.Flags().StringVar(&format, "format", format, "text, svg or json")
 	c.RunE = func(*cobra.Command, []string) error {
-		m, err := topology.Read()
+		m, err := a.topology()
 		if err != nil {
 			return err
 		}
@@ -58,9 +58,23 @@ func networkMapCommand(a *app) *cobra.Command {
 	return c
 }
 
+// topology reads the machine, with our own containers by name. Who can't read those sees the rest.
+func (a *app) topology() (*topology.Machine, error) {
+	known := make(map[int]topology.Container)
+	if e, err := a.engine(); err == nil {
+		cards, _ := e.List()
+		for _, k := range cards {
+			if k.Pid > 0 {
+				known[k.Pid] = topology.Container{Engine: "vitro", ID: k.ID, Name: k.Name}
+			}
+		}
+	}
+	return topology.Read(known)
+}
+
 // printHost draws the namespace that an ordinary user is in, and heads the picture of the one that the user's networks are in.
 func printHost() error {
-	m, err := topology.Read()
+	m, err := topology.Read(nil)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"vitro/engine"
-	"vitro/network/topology"
 	"vitro/network/trace"
 )
 
@@ -35,7 +34,7 @@ func networkTraceCommand(a *app) *cobra.Command {
 			return &engine.Error{Err: fmt.Errorf("read --to %q: want ADDRESS:PORT", to), Text: "such as 192.0.2.7:80 or [2001:db8::7]:80; names are not looked up"}
 		}
 		r.To = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
-		m, err := topology.Read()
+		m, err := a.topology()
 		if err != nil {
 			return err
 		}

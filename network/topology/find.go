@@ -25,8 +25,8 @@ type place struct {
 }
 
 // find looks for namespaces in all places where one can be.
-func find(m *Machine) ([]*place, error) {
-	f := &finder{machine: m, places: make(map[uint64]*place)}
+func find(m *Machine, known map[int]Container) ([]*place, error) {
+	f := &finder{machine: m, known: known, places: make(map[uint64]*place)}
 	own, err := inode("/proc/thread-self/ns/net")
 	if err != nil {
 		return nil, err
@@ -69,6 +69,7 @@ func (n *Namespace) first() int {
 
 type finder struct {
 	machine *Machine
+	known   map[int]Container
 	places  map[uint64]*place
 	pids    []int
 	hidden  int
@@ -123,8 +124,12 @@ func (f *finder) processes() error {
 		}
 		comm, _ := os.ReadFile("/proc/" + name + "/comm")
 		p.Processes = append(p.Processes, Process{pid, strings.TrimSuffix(string(comm), "\n")})
-		cgroup, _ := os.ReadFile("/proc/" + name + "/cgroup")
-		if c, ok := containerOf(string(cgroup)); ok && !p.Own {
+		c, ok := f.known[pid]
+		if !ok {
+			cgroup, _ := os.ReadFile("/proc/" + name + "/cgroup")
+			c, ok = containerOf(string(cgroup))
+		}
+		if ok && !p.Own {
 			p.add(c, &f.names)
 		}
 	}
@@ -145,12 +150,15 @@ func isKernel(stat string) bool {
 }
 
 func (n *Namespace) add(c Container, names *nameCache) {
-	for _, k := range n.Containers {
+	if c.Name == "" {
+		c.Name = names.name(c)
+	}
+	for i, k := range n.Containers {
 		if k.ID == c.ID {
+			n.Containers[i].Name = cmp.Or(k.Name, c.Name)
 			return
 		}
 	}
-	c.Name = names.name(c)
 	n.Containers = append(n.Containers, c)
 }
 

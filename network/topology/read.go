@@ -15,10 +15,11 @@ import (
 	"vitro/network/rules"
 )
 
-// Read looks at the machine. What it may not see is in the result's Unseen, and is no error.
-func Read() (*Machine, error) {
+// Read looks at the machine. What it may not see is in the result's Unseen, and is no error. Containers are known by
+// their cgroups, and those that have none of their own, or names elsewhere than is usual, by the processes that are known.
+func Read(known map[int]Container) (*Machine, error) {
 	m := &Machine{}
-	places, err := find(m)
+	places, err := find(m, known)
 	if err != nil {
 		return nil, fmt.Errorf("find network namespaces: %w", err)
 	}

@@ -257,7 +257,7 @@ nsenter -t %d -n ip link set a1 up
 ip route add 10.9.0.0/16 via 10.0.0.2
 nft 'table ip n { chain c { type nat hook postrouting priority srcnat; ip saddr 10.0.0.0/24 masquerade; }; }'
 `, pid, pid, pid, pid))
-	m, err := Read()
+	m, err := Read(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -319,7 +319,7 @@ func TestReadAsOrdinaryUser(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Skip("needs to be run by an ordinary user")
 	}
-	m, err := Read()
+	m, err := Read(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -236,7 +236,7 @@ func TestRun(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			sh(t, ":; "+c.setup)
 			before := sh(t, "nft list ruleset; ip netns exec web1 nft list ruleset")
-			m, err := topology.Read()
+			m, err := topology.Read(nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -273,7 +273,7 @@ func TestIptablesLegacy(t *testing.T) {
 	if _, err := os.ReadFile("/proc/thread-self/net/ip_tables_names"); err != nil {
 		t.Skipf("needs the names of the tables, which only the machine's root may read: %v", err)
 	}
-	m, err := topology.Read()
+	m, err := topology.Read(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,7 +292,7 @@ func TestRunAsOrdinaryUser(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Skip("needs to be run by an ordinary user")
 	}
-	m, err := topology.Read()
+	m, err := topology.Read(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
