@@ -125,9 +125,18 @@ func (s *Server) listen(w Way, fd int) error {
 	return s.watch(fd, 0, unix.EPOLLIN, l)
 }
 
-// target is where a way leads now; false, if it leads nowhere.
+// target is where a way leads now; false, if it leads nowhere. The file is read when it is another than it was, which one
+// call tells.
 func (s *Server) target(w Way) (to End, ok bool) {
-	for _, now := range s.now() {
+	var st unix.Stat_t
+	if unix.Stat(s.file, &st) != nil {
+		return to, false
+	}
+	if v := (version{st.Ino, st.Ctim.Nano()}); v != s.version {
+		s.ways, _ = readWays(s.file)
+		s.version = v
+	}
+	for _, now := range s.ways {
 		if now.Proto == w.Proto && now.From == w.From {
 			return now.To, true
 		}
@@ -135,27 +144,10 @@ func (s *Server) target(w Way) (to End, ok bool) {
 	return to, false
 }
 
-// now are the ways that the file has. It is read when it is another than it was, which one call tells.
-func (s *Server) now() []Way {
-	var st unix.Stat_t
-	if err := unix.Stat(s.file, &st); err != nil {
-		return nil
-	}
-	if v := (version{st.Ino, st.Size, st.Mtim, st.Ctim}); v != s.version {
-		var err error
-		if s.ways, err = readWays(s.file); err != nil {
-			s.ways, v = nil, version{}
-		}
-		s.version = v
-	}
-	return s.ways
-}
-
 // A version is what tells one state of a file from another.
 type version struct {
-	inode        uint64
-	size         int64
-	written, set unix.Timespec
+	inode   uint64
+	changed int64 // in nanoseconds
 }
 
 // Fd is a descriptor that can be read (poll(2)) when there is work.

@@ -109,19 +109,16 @@ func (d *stream) move(buf []byte) error {
 		if sent = max(sent, 0); sent == n && n < little {
 			return nil
 		}
-		if err := d.lay(buf[sent:n]); err != nil {
+		if err := unix.Pipe2(d.pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 			return err
+		}
+		if sent < n {
+			if d.held, err = write(d.pipe[1], buf[sent:n]); err != nil { // there is room for all
+				return err
+			}
 		}
 	}
 	return d.splice()
-}
-
-// lay makes the pipe, with the bytes in it that were not taken.
-func (d *stream) lay(rest []byte) (err error) {
-	if err = unix.Pipe2(d.pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err == nil && len(rest) > 0 {
-		d.held, err = write(d.pipe[1], rest) // there is room for all
-	}
-	return err
 }
 
 func (d *stream) splice() error {
