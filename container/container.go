@@ -375,7 +375,7 @@ func isLockOf(lock *os.File, dir string) bool {
 // have died over it.
 func (s *Store) lockless(dir string) error {
 	st, err := os.Stat(dir)
-	if err != nil || time.Since(st.ModTime()) < 10*time.Second {
+	if err != nil || time.Since(st.ModTime()).Abs() < 10*time.Second { // the clock may have been put back
 		return nil
 	}
 	return s.clean(dir)

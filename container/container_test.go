@@ -181,7 +181,7 @@ func TestSweepNew(t *testing.T) {
 	}
 	dead := create(t, s, "dead")
 	dead.die()
-	for name, age := range map[string]time.Duration{".new-young": 0, ".new-old": time.Minute} {
+	for name, age := range map[string]time.Duration{".new-young": 0, ".new-old": time.Minute, ".new-clockback": -time.Hour} {
 		dir := filepath.Join(s.Root, name)
 		if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(dir+"/lock", nil, 0o600), os.Chtimes(dir, time.Time{}, time.Now().Add(-age))); err != nil {
 			t.Fatal(err)
@@ -190,7 +190,7 @@ func TestSweepNew(t *testing.T) {
 	if err := s.SweepNew(); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]bool{"dead": true, ".new-young": true, ".new-old": false} {
+	for name, want := range map[string]bool{"dead": true, ".new-young": true, ".new-old": false, ".new-clockback": false} {
 		if got := exists(filepath.Join(s.Root, name)); got != want {
 			t.Errorf("%s is there: %t; want %t", name, got, want)
 		}
@@ -258,6 +258,29 @@ func TestAlive(t *testing.T) {
 	}
 	if err := create(t, s, "d").Save(&State{Pid: pid}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a process that has ended: %v", err)
+	}
+}
+
+// TestAge: what the clock said when a process began tells nothing of its age.
+func TestAge(t *testing.T) {
+	pid := sleeper(t, "sleep").Process.Pid
+	c := create(t, newStore(t), "c")
+	for _, created := range []time.Time{time.Now().Add(-5 * time.Hour), time.Now().Add(5 * time.Hour)} {
+		s := &State{Pid: pid, Created: created}
+		if err := c.Save(s); err != nil {
+			t.Fatal(err)
+		}
+		if age := s.Age(); age > time.Hour {
+			t.Errorf("a process of this test is %v old", age)
+		}
+		s.Start -= 60 * 100
+		if age := s.Age(); age < time.Minute || age > time.Hour {
+			t.Errorf("one that began a minute earlier is %v old", age)
+		}
+		s.Boot = "5a0c0000-0000-0000-0000-000000000000"
+		if age := s.Age(); created.Before(time.Now()) && age < 5*time.Hour || age < 0 {
+			t.Errorf("one of another boot, that began at %v, is %v old", created, age)
+		}
 	}
 }
 

@@ -225,6 +225,19 @@ func (s *State) parent() (pid int, alive bool) {
 	return p.parent, err == nil && p.start == s.Start && p.letter != 'Z' && p.letter != 'X'
 }
 
+// tick is the unit of Start: USER_HZ, which is 100 everywhere that Go runs (proc_pid_stat(5)).
+const tick = 10 * time.Millisecond
+
+// Age is how long ago the container's first process began, wherever the clock
+// was put meanwhile; of another boot's, as far as the clock can tell.
+func (s *State) Age() time.Duration {
+	var now unix.Timespec
+	if s.Boot != bootID() || unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) != nil {
+		return max(0, time.Since(s.Created))
+	}
+	return max(0, time.Duration(now.Nano())-time.Duration(s.Start)*tick)
+}
+
 // Open opens the container's first process, if it is alive. The descriptor
 // stands for it and for no other that gets its number later.
 func (s *State) Open() (pidfd int, err error) {

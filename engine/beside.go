@@ -373,7 +373,8 @@ func (l *life) adopt() (*monitor.Watch, error) {
 		return nil, container.ErrStopped
 	}
 	w := monitor.NewWatch(l.c.Dir)
-	w.Hold, w.Pid, w.Started = int(l.hold.Fd()), s.Pid, s.Created
+	w.Hold, w.Pid = int(l.hold.Fd()), s.Pid
+	w.Begin(s.Created, s.Age())
 	var err error
 	if w.Orders, err = monitor.ReadOrders(l.c.Dir); err != nil {
 		return nil, fmt.Errorf("adopt container: %w", err)

@@ -202,7 +202,7 @@ func (l *life) execute(c *container.Container, p *Prepared) (*monitor.Watch, err
 		defer pipes.Close()
 		pipes.Add(o.Handles)
 	}
-	w.Started = time.Now()
+	w.Begin(time.Now(), 0)
 	first := 0 // process of the container
 	p.settle.save = func(pid int) error {
 		first = pid
@@ -296,7 +296,7 @@ func (l *life) note(w *monitor.Watch) error {
 	}
 	defer c.Release()
 	l.exit = w.Ended
-	if last, err := c.LoadExit(); err == nil && w.Ended.Finished.Sub(w.Started) < ranWell {
+	if last, err := c.LoadExit(); err == nil && w.Ran() < ranWell {
 		l.exit.Restarts = last.Restarts
 	}
 	if err := c.SaveExit(l.exit); err != nil {
@@ -305,7 +305,7 @@ func (l *life) note(w *monitor.Watch) error {
 	if l.exit.OOM {
 		l.e.tell(l.rec, "oom")
 	}
-	l.e.tell(l.rec, "die", "exitCode", strconv.Itoa(l.exit.Code), "execDuration", strconv.Itoa(int(l.exit.Finished.Sub(l.exit.Started).Seconds())))
+	l.e.tell(l.rec, "die", "exitCode", strconv.Itoa(l.exit.Code), "execDuration", strconv.Itoa(int(w.Ran().Seconds())))
 	return nil
 }
 

@@ -128,8 +128,8 @@ type checker struct {
 
 func newChecker(w *Watch) *checker {
 	c := &checker{w: w, pidfd: -1, out: -1, now: Condition{Status: Starting}}
-	if old := ReadCondition(w.Dir); old != nil && len(old.Log) > 0 && old.Log[0].Start.After(w.Started) {
-		c.now = *old // we have taken over
+	if old := ReadCondition(w.Dir); old != nil { // we have taken over
+		c.now = *old
 	}
 	c.save()
 	c.next = time.Now().Add(c.interval())
@@ -137,13 +137,13 @@ func newChecker(w *Watch) *checker {
 }
 
 // starting reports whether failures don't count yet.
-func (c *checker) starting(now time.Time) bool {
-	return c.now.Status == Starting && now.Before(c.w.Started.Add(c.w.Orders.Health.StartPeriod))
+func (c *checker) starting() bool {
+	return c.now.Status == Starting && c.w.Ran() < c.w.Orders.Health.StartPeriod
 }
 
 func (c *checker) interval() time.Duration {
 	h := &c.w.Orders.Health
-	if h.StartInterval > 0 && c.starting(time.Now()) {
+	if h.StartInterval > 0 && c.starting() {
 		return h.StartInterval
 	}
 	return h.Interval
@@ -273,7 +273,7 @@ func (c *checker) result(code int, output string) {
 	c.now.Log = append(c.now.Log, Check{Start: c.began, End: now, Code: code, Output: output})
 	c.now.Log = c.now.Log[max(0, len(c.now.Log)-checksKept):]
 	was := c.now.Status
-	if c.now.judge(code == 0, c.starting(now), c.w.Orders.Health.Retries); c.now.Status != was {
+	if c.now.judge(code == 0, c.starting(), c.w.Orders.Health.Retries); c.now.Status != was {
 		c.w.notice("health_status: " + c.now.Status)
 	}
 	c.save()

@@ -35,7 +35,7 @@ func (w *Watch) named() [9]struct {
 
 // pack is what the next program has to know.
 func (w *Watch) pack() []byte {
-	b := fmt.Appendf(nil, "dir %q\npid %d\nstarted %s\n", w.Dir, w.Pid, w.Started.Format(time.RFC3339Nano))
+	b := fmt.Appendf(nil, "dir %q\npid %d\nstarted %s\nage %d\n", w.Dir, w.Pid, w.Started.Format(time.RFC3339Nano), w.Ran())
 	for _, flag := range [...]struct {
 		name string
 		set  bool
@@ -165,6 +165,10 @@ func (w *Watch) unpack(name, value string, partial *[3][]byte) (err error) {
 		w.Pid, err = strconv.Atoi(value)
 	case "started":
 		w.Started, err = time.Parse(time.RFC3339Nano, value)
+	case "age": // of this moment: the change of programs takes a few milliseconds
+		var age int64
+		age, err = strconv.ParseInt(value, 10, 64)
+		w.Begin(w.Started, time.Duration(age))
 	case "child":
 		w.Child = true
 	case "quit":

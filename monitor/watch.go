@@ -25,8 +25,8 @@ type Watch struct {
 	Dir     string // the container's folder
 	Pid     int
 	Pidfd   int
-	Child   bool // it is ours, so we are told its exit status
-	Started time.Time
+	Child   bool      // it is ours, so we are told its exit status
+	Started time.Time // as the clock had it: for people to read
 
 	// Descriptors, -1 for none. Their other ends are the container's.
 	In, Out, Err, Console int
@@ -42,6 +42,8 @@ type Watch struct {
 	// what was needed only up to there can be given back. May be nil.
 	Idle func()
 
+	begun   time.Time     // the same moment, by a clock that nobody sets
+	ran     time.Duration // until it ended
 	clients []*client
 	log     *logger
 	input   []byte // for the container
@@ -62,6 +64,20 @@ type Watch struct {
 // NewWatch is the watch of the container in a folder, with no descriptor yet.
 func NewWatch(dir string) *Watch {
 	return &Watch{Dir: dir, Pidfd: -1, In: -1, Out: -1, Err: -1, Console: -1, Listen: -1, Hold: -1, Questions: names.Sockets{UDP: -1, TCP: -1}}
+}
+
+// Begin says when the container was started, and how long ago that is: the
+// clock may have been set meanwhile, so the one doesn't follow from the other.
+func (w *Watch) Begin(started time.Time, age time.Duration) {
+	w.Started, w.begun, w.ran = started, time.Now().Add(-age), age
+}
+
+// Ran is how long the container has been running, or ran if it has ended.
+func (w *Watch) Ran() time.Duration {
+	if w.Ended != nil {
+		return w.ran
+	}
+	return time.Since(w.begun)
 }
 
 // AnswerIn has the monitor answer questions for names in a process's network
@@ -224,7 +240,7 @@ func (w *Watch) deadline() time.Time {
 	case !w.killBy.IsZero():
 		return w.killBy
 	case w.Orders.Timeout > 0:
-		return w.Started.Add(w.Orders.Timeout)
+		return w.begun.Add(w.Orders.Timeout)
 	}
 	return time.Time{}
 }
@@ -302,6 +318,7 @@ func (w *Watch) Signal(sig unix.Signal) { _ = unix.PidfdSendSignal(w.Pidfd, sig,
 
 // Miss is the end of a container that nobody has seen.
 func (w *Watch) Miss() {
+	w.ran = w.Ran()
 	w.Ended = &container.Exit{Started: w.Started, Finished: time.Now(), Code: 137, Unknown: true}
 }
 

@@ -62,7 +62,7 @@ func (s *Store) sweep() {
 		dir := filepath.Join(s.Root, e.Name())
 		lock, err := os.OpenFile(dir+"/lock", os.O_RDWR, 0)
 		if err != nil {
-			if st, err := os.Stat(dir); err == nil && time.Since(st.ModTime()) > patience {
+			if st, err := os.Stat(dir); err == nil && time.Since(st.ModTime()).Abs() > patience { // the clock may have been put back
 				_ = s.removeAll(dir)
 			}
 			continue
@@ -80,5 +80,5 @@ func stale(lock *os.File, dir string) bool {
 	own, err1 := lock.Stat()
 	now, err2 := os.Stat(dir + "/lock")
 	return err1 == nil && err2 == nil && os.SameFile(own, now) &&
-		(strings.HasPrefix(filepath.Base(dir), gonePrefix) || time.Since(own.ModTime()) > patience)
+		(strings.HasPrefix(filepath.Base(dir), gonePrefix) || time.Since(own.ModTime()).Abs() > patience)
 }
