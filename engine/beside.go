@@ -437,6 +437,23 @@ func (e *Engine) mend(c *container.Container) (bool, error) {
 	return true, err
 }
 
+// held reports whether somebody is beside a container. One that has lost its
+// process, and runs, gets another.
+func (e *Engine) held(c *container.Container) bool {
+	if c.Holder() != 0 {
+		return true
+	}
+	now, err := e.Containers.Look(c.ID)
+	if err != nil {
+		return false
+	}
+	_, err = e.mend(now)
+	if err == nil || errors.Is(err, monitor.ErrLost) { // the other was killed, too
+		return c.Holder() != 0 || now.State != nil && now.State.Alive()
+	}
+	return false
+}
+
 // awaitRest waits until a container that has ended is taken down; where its
 // restart policy wants it again, the process beside it stays.
 func (e *Engine) awaitRest(c *container.Container) {

@@ -56,7 +56,7 @@ func (e *Engine) Logs(ctx context.Context, name string, q LogQuery, f func(LogLi
 	case "journald":
 		return journal(ctx, r.ID, q, f)
 	}
-	l := &logReader{c: c, q: q, f: f}
+	l := &logReader{c: c, q: q, f: f, held: func() bool { return e.held(c) }}
 	return l.read(ctx)
 }
 
@@ -109,6 +109,8 @@ type logReader struct {
 	c *container.Container
 	q LogQuery
 	f func(LogLine) error
+	// held reports whether somebody is beside the container.
+	held func() bool
 }
 
 func (l *logReader) path() string { return l.c.Path(monitor.LogFile) }
@@ -229,7 +231,7 @@ func (l *logReader) follow(ctx context.Context, watch *logWatch, f *os.File) (er
 		}
 	}()
 	for ctx.Err() == nil {
-		over := l.c.Holder() == 0 || !l.q.Until.IsZero() && time.Now().After(l.q.Until)
+		over := !l.held() || !l.q.Until.IsZero() && time.Now().After(l.q.Until)
 		if f != nil {
 			if err := l.lines(f, l.f); err != nil {
 				return err

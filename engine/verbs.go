@@ -312,13 +312,26 @@ func (e *Engine) Wait(name string) (container.Exit, error) {
 	if err != nil {
 		return container.Exit{}, err
 	}
-	if _, err := e.mend(c); err != nil {
-		return container.Exit{}, err
-	}
-	if c.State != nil && c.State.Alive() {
-		if conn, err := monitor.Dial(c.Dir); err == nil {
+	for {
+		_, err := e.mend(c)
+		lost := errors.Is(err, monitor.ErrLost) // the process that was to mend it: there will be another
+		if err != nil && !lost {
+			return container.Exit{}, err
+		}
+		if !lost && (c.State == nil || !c.State.Alive()) {
+			break
+		}
+		conn, err := monitor.Dial(c.Dir)
+		if err == nil {
 			exit, err := (&monitor.Attachment{}).Attach(conn)
-			return container.Exit{Code: exit.Code, OOM: exit.OOM}, err
+			if !errors.Is(err, monitor.ErrLost) {
+				return container.Exit{Code: exit.Code, OOM: exit.OOM}, err
+			}
+		} else { // the process beside it is new, or about to end
+			c.AwaitRelease(time.Now().Add(20 * time.Millisecond))
+		}
+		if c, err = e.Containers.Look(c.ID); err != nil {
+			return container.Exit{}, err
 		}
 	}
 	c.AwaitRelease(time.Time{})

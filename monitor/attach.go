@@ -57,7 +57,7 @@ func AwaitStart(conn io.Reader, warn func(string)) error {
 		kind, body, err := readMessage(conn)
 		switch {
 		case err != nil:
-			return errors.New("start container: the process beside it was killed")
+			return fmt.Errorf("start container: %w", ErrLost)
 		case kind == msgFailed && len(body) > 0:
 			return &StartError{Text: string(body[1:]), Code: int(body[0])}
 		case kind == msgWarning && warn != nil:
@@ -106,9 +106,21 @@ func Dial(dir string) (*os.File, error) {
 func (a *Attachment) Attach(conn *os.File) (Exit, error) {
 	a.conn = conn
 	if err := a.send(msgAttach, []byte{byte(a.Streams)}); err != nil {
-		return Exit{}, err
+		conn.Close()
+		return Exit{}, fmt.Errorf("follow container: %w", lost(err))
 	}
 	return a.Follow(conn)
+}
+
+// ErrLost is the answer of a monitor that was killed. The container may go on.
+var ErrLost = errors.New("the process beside the container was killed")
+
+// lost is ErrLost, if that is what an error of a connection comes of.
+func lost(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE) {
+		return ErrLost
+	}
+	return err
 }
 
 // Follow takes what the monitor sends, to the container's end.
@@ -138,10 +150,7 @@ func (a *Attachment) Follow(conn *os.File) (exit Exit, err error) {
 				return exit, ErrDetached
 			default:
 			}
-			if errors.Is(err, io.EOF) {
-				err = errors.New("the process beside the container has ended")
-			}
-			return exit, fmt.Errorf("follow container: %w", err)
+			return exit, fmt.Errorf("follow container: %w", lost(err))
 		}
 		switch kind {
 		case msgOut, msgErr:

@@ -120,6 +120,49 @@ func TestMonitorKilled(t *testing.T) {
 	}
 }
 
+// TestMonitorKilledWhileFollowed: who waits for a container, or reads its log,
+// hears of its end, and not of the monitor's.
+func TestMonitorKilledWhileFollowed(t *testing.T) {
+	t.Parallel()
+	id := detached(t, "--network=none", "busybox", "sh", "-c", "trap 'echo bye; exit 9' TERM; echo hello; while :; do sleep 0.02; done")
+	waits, logs := begin(t, "vitro", "wait", id), begin(t, "vitro", "logs", "-f", id)
+	if got := logs.line(); got != "hello" {
+		t.Fatalf("the log begins with %q", got)
+	}
+	for range 2 {
+		first := beside(t, id)
+		// It follows once there is a connection besides the one that listens.
+		eventually(t, "client", func() (int, bool) { return 0, sockets(first) > 1 })
+		if err := unix.Kill(first, unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "adoption", func() (int, bool) { return 0, gone(first) && beside(t, id) != first })
+	}
+	eventually(t, "client", func() (int, bool) { return 0, sockets(beside(t, id)) > 1 })
+	output(t, "vitro", "stop", id)
+	if got := logs.line(); got != "bye" {
+		t.Errorf("the log ends with %q", got)
+	}
+	if code := logs.wait(); code != 0 {
+		t.Errorf("logs: exit status %d: %s", code, logs.errs.String())
+	}
+	got := waits.line()
+	if code := waits.wait(); code != 0 || got != strings.TrimPrefix(strings.SplitN(file(id, "exit"), "\n", 2)[0], "code ") {
+		t.Errorf("wait: %q, exit status %d: %s; it has ended so: %s", got, code, waits.errs.String(), file(id, "exit"))
+	}
+}
+
+// sockets counts a process's sockets.
+func sockets(pid int) (n int) {
+	entries, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	for _, e := range entries {
+		if to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", pid, e.Name())); strings.HasPrefix(to, "socket:") {
+			n++
+		}
+	}
+	return n
+}
+
 // TestBothKilled: an end that nobody has seen is found, and cleaned up.
 func TestBothKilled(t *testing.T) {
 	t.Parallel()
