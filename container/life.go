@@ -75,8 +75,10 @@ func parseExit(data []byte) (*Exit, error) {
 	return e, nil
 }
 
-// SaveExit writes how the container ended.
-func (c *Container) SaveExit(e *Exit) error { return c.Write("exit", e.append(nil)) }
+// SaveExit writes how the container ended: on a full disk in the place of its
+// orders, which nobody needs any more. Whoever could not write it could not take
+// the container down either, and give its room back.
+func (c *Container) SaveExit(e *Exit) error { return c.squeeze("exit", e.append(nil), "orders") }
 
 // LoadExit is how the container ended the last time; an error that is
 // fs.ErrNotExist if it has not yet.
@@ -116,23 +118,34 @@ const (
 // Want writes down what the user wants. On a full disk there may be no room for
 // a new file, but for another word in the old one: whoever stops or removes
 // containers to make room is not to be refused.
-func (c *Container) Want(w Wanted) error {
-	err := c.Write("wanted", []byte(w))
+func (c *Container) Want(w Wanted) error { return c.squeeze("wanted", []byte(w)) }
+
+// squeeze is Write, if there is room. If not, what is written takes the place
+// of what the file had, or one of others that can go.
+func (c *Container) squeeze(name string, data []byte, others ...string) error {
+	err := c.Write(name, data)
 	if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
 		return err
 	}
-	f, e := os.OpenFile(c.Path("wanted"), os.O_WRONLY, 0)
-	if e != nil {
+	for _, old := range append([]string{name}, others...) {
+		if c.overwrite(old, data) == nil && (old == name || os.Rename(c.Path(old), c.Path(name)) == nil) {
+			return nil
+		}
+	}
+	return err
+}
+
+// overwrite writes to the blocks that a file has already.
+func (c *Container) overwrite(name string, data []byte) error {
+	f, err := os.OpenFile(c.Path(name), os.O_WRONLY, 0)
+	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if _, e = f.WriteAt([]byte(w), 0); e == nil {
-		e = f.Truncate(int64(len(w)))
-	}
-	if e != nil {
+	if _, err := f.WriteAt(data, 0); err != nil {
 		return err
 	}
-	return nil
+	return f.Truncate(int64(len(data)))
 }
 
 // Wanted is what the user wants; "" if nothing was said.

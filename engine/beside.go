@@ -377,7 +377,10 @@ func (l *life) adopt() (*monitor.Watch, error) {
 	w.Begin(s.Created, s.Age())
 	var err error
 	if w.Orders, err = monitor.ReadOrders(l.c.Dir); err != nil {
-		return nil, fmt.Errorf("adopt container: %w", err)
+		if s.Alive() {
+			return nil, fmt.Errorf("adopt container: %w", err)
+		}
+		w.Orders = &monitor.Orders{ID: l.c.ID} // they may have made room for SaveExit
 	}
 	w.Reopen(l.c.Dir)
 	if err := l.holdNet(s.Pid); err != nil {

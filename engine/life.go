@@ -134,8 +134,12 @@ func (l *life) start(ctx Context) (w *monitor.Watch, err error) {
 			break
 		}
 	}
-	e := c.SaveExit(&container.Exit{Code: run.ExitCode(err), Error: err.Error(), Finished: time.Now()})
-	return nil, errors.Join(err, e)
+	exit := &container.Exit{Code: run.ExitCode(err), Error: err.Error(), Finished: time.Now()}
+	if last, err := c.LoadExit(); err == nil {
+		exit.Started = last.Started
+	}
+	_ = c.SaveExit(exit) // err is what matters
+	return nil, err
 }
 
 // attempts are how often a start is tried again when somebody else has got the

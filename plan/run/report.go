@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"golang.org/x/sys/unix"
 )
 
 // Report prints an error as a program says it: the error, where in the plan it
@@ -20,7 +22,10 @@ func Report(w io.Writer, program string, err error) {
 		}
 	}
 	var h interface{ Hint() string }
-	if errors.As(err, &h) && h.Hint() != "" {
+	switch {
+	case errors.As(err, &h) && h.Hint() != "":
 		fmt.Fprintf(w, "%s: hint: %s\n", program, h.Hint())
+	case errors.Is(err, unix.ENOSPC): // whatever it was that was written
+		fmt.Fprintf(w, "%s: hint: the file system is full, or has no more inodes: see df -h and df -i\n", program)
 	}
 }
