@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -62,46 +63,100 @@ func (e *Engine) Logs(ctx context.Context, name string, q LogQuery, f func(LogLi
 
 // journal has journalctl(1) read the lines.
 func journal(ctx context.Context, id string, q LogQuery, f func(LogLine) error) error {
-	args := []string{"-o", "json", "--no-pager", "CONTAINER_ID_FULL=" + id}
+	args := []string{"-q", "-o", "export", "--no-pager", "CONTAINER_ID_FULL=" + id}
 	if !q.Since.IsZero() {
-		args = append(args, "--since=@"+strconv.FormatInt(q.Since.Unix(), 10))
+		args = append(args, "--since=@"+microseconds(q.Since))
 	}
 	if !q.Until.IsZero() {
-		args = append(args, "--until=@"+strconv.FormatInt(q.Until.Unix(), 10))
+		args = append(args, "--until=@"+microseconds(q.Until))
 	}
 	if q.Tail >= 0 {
 		args = append(args, "-n", strconv.Itoa(q.Tail))
 	}
 	if q.Follow {
 		args = append(args, "-f")
+		if q.Tail < 0 { // else it begins with the last ten
+			args = append(args, "--no-tail")
+		}
 	}
 	cmd := exec.CommandContext(ctx, "journalctl", args...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
 	}
+	var said strings.Builder
+	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("read journal: %w", err)
+		return hint(fmt.Errorf("read journal: %w", err), "vitro reads it by journalctl, of the package systemd")
 	}
-	lines := json.NewDecoder(out)
+	err = journalLines(bufio.NewReaderSize(out, 64<<10), f)
+	if err != nil {
+		_ = cmd.Process.Kill()
+	}
+	end := cmd.Wait()
+	switch {
+	case err != nil && !errors.Is(err, io.EOF):
+		return err
+	case end != nil && ctx.Err() == nil:
+		return fmt.Errorf("read journal: %w: %s", end, strings.TrimSpace(said.String()))
+	}
+	return nil
+}
+
+// microseconds is a time as journalctl(1) reads it.
+func microseconds(t time.Time) string {
+	return fmt.Sprintf("%d.%06d", t.Unix(), t.Nanosecond()/1000)
+}
+
+// journalLines reads the journal's export format, which has any bytes in it: lines FIELD=TEXT or
+// FIELD, a length and as many bytes; an empty line ends an entry (systemd.io/JOURNAL_EXPORT_FORMATS).
+func journalLines(in *bufio.Reader, f func(LogLine) error) error {
+	fields := make(map[string]string)
 	for {
-		var l struct {
-			Message  string `json:"MESSAGE"`
-			Priority string `json:"PRIORITY"`
-			Time     string `json:"__REALTIME_TIMESTAMP"` // microseconds
-		}
-		if err := lines.Decode(&l); err != nil {
-			break
-		}
-		us, _ := strconv.ParseInt(l.Time, 10, 64)
-		stream := map[bool]string{true: "stderr", false: "stdout"}[l.Priority == "3"]
-		if err := f(LogLine{Text: l.Message + "\n", Stream: stream, Time: time.UnixMicro(us)}); err != nil {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
+		line, err := in.ReadString('\n')
+		if err != nil {
 			return err
 		}
+		line = strings.TrimSuffix(line, "\n")
+		name, value, text := strings.Cut(line, "=")
+		switch {
+		case line == "":
+			if err := f(journalLine(fields)); err != nil {
+				return err
+			}
+			fields = make(map[string]string)
+			continue
+		case !text:
+			var size uint64
+			if err := binary.Read(in, binary.LittleEndian, &size); err != nil {
+				return err
+			}
+			if size > maxField {
+				return fmt.Errorf("read journal: field %s has %d bytes", name, size)
+			}
+			data := make([]byte, size+1) // and a newline
+			if _, err := io.ReadFull(in, data); err != nil {
+				return err
+			}
+			value = string(data[:size])
+		}
+		fields[name] = value
 	}
-	return cmd.Wait()
+}
+
+// maxField is the most that journald keeps of a field, in bytes.
+const maxField = 768 << 20
+
+func journalLine(fields map[string]string) LogLine {
+	us, _ := strconv.ParseInt(fields["__REALTIME_TIMESTAMP"], 10, 64)
+	l := LogLine{Text: fields["MESSAGE"], Stream: "stdout", Time: time.UnixMicro(us)}
+	if fields["PRIORITY"] == "3" {
+		l.Stream = "stderr"
+	}
+	if fields[monitor.PartialField] != "true" {
+		l.Text += "\n"
+	}
+	return l
 }
 
 // A logReader reads the files of a log, and goes on in the newest.

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vitro/container"
+	"vitro/format"
 	"vitro/monitor"
 	"vitro/network/usernet"
 )
@@ -37,7 +38,7 @@ func (e *Engine) orders(r *Record, s *specs.Spec) (*monitor.Orders, error) {
 		o.Attributes = append(o.Attributes, key+"="+value)
 	}
 	slices.Sort(o.Attributes)
-	if err := readLog(f, o); err != nil {
+	if err := readLog(r, o); err != nil {
 		return nil, err
 	}
 	self, err := os.Executable()
@@ -82,7 +83,8 @@ func (r *Record) stopTimeout() time.Duration {
 var logDrivers = [...]string{"json-file", "k8s-file", "journald", "none"}
 
 // readLog reads --log-driver and --log-opt.
-func readLog(f *Flags, o *monitor.Orders) (err error) {
+func readLog(r *Record, o *monitor.Orders) (err error) {
+	f := &r.Flags
 	if o.Driver = f.LogDriver; o.Driver == "" {
 		o.Driver = logDrivers[0]
 	}
@@ -103,7 +105,7 @@ func readLog(f *Flags, o *monitor.Orders) (err error) {
 				err = errors.New("want 1 or more")
 			}
 		case key == "tag":
-			o.Tag = value
+			o.Tag, err = logTag(value, r)
 		case key == "labels" || key == "env" || key == "mode" || key == "max-buffer-size" || key == "compress":
 		default:
 			return hint(fmt.Errorf("read --log-opt %s=%s: no such option", key, value), "the options are max-size, max-file, tag")
@@ -113,6 +115,20 @@ func readLog(f *Flags, o *monitor.Orders) (err error) {
 		}
 	}
 	return nil
+}
+
+// logTag is --log-opt tag, which may be a template with Docker's fields.
+func logTag(text string, r *Record) (string, error) {
+	t, err := format.ParseTemplate(text)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	hex := strings.TrimPrefix(string(r.ImageID), "sha256:")
+	err = t.Print(&b, struct{ ID, FullID, Name, ImageID, ImageFullID, ImageName, DaemonName string }{
+		r.ID[:12], r.ID, r.Name, hex[:min(12, len(hex))], string(r.ImageID), r.Flags.Image, "vitro",
+	})
+	return strings.TrimSuffix(b.String(), "\n"), err
 }
 
 // readHealth reads --health-*, over what the image says.

@@ -3,6 +3,7 @@
 package monitor
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -24,15 +25,18 @@ func openJournal(o *Orders) (*journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: journalSocket}); err != nil {
+	// A journal that is behind is waited for, but not for ever.
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Sec: 1}); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("log to journald: %w", err)
 	}
 	j := &journal{fd: fd}
-	j.head = appendField(j.head, "SYSLOG_IDENTIFIER", []byte(o.Tag))
-	j.head = appendField(j.head, "CONTAINER_TAG", []byte(o.Tag))
-	j.head = appendField(j.head, "CONTAINER_ID", []byte(o.ID[:min(12, len(o.ID))]))
-	j.head = appendField(j.head, "CONTAINER_ID_FULL", []byte(o.ID))
+	for _, f := range [...]struct{ name, value string }{
+		{"SYSLOG_IDENTIFIER", o.Tag}, {"CONTAINER_TAG", o.Tag}, {"CONTAINER_ID", o.ID[:min(12, len(o.ID))]}, {"CONTAINER_ID_FULL", o.ID},
+		{"CONTAINER_NAME", o.attribute("name")}, {"IMAGE_NAME", o.attribute("image")},
+	} {
+		j.head = appendField(j.head, f.name, []byte(f.value))
+	}
 	return j, nil
 }
 
@@ -43,16 +47,26 @@ func appendField(b []byte, name string, value []byte) []byte {
 	return append(append(b, value...), '\n')
 }
 
-// line sends an entry. A journal that is not there for a moment costs the line.
+// line sends an entry: to the socket's name, behind which there may be another
+// journald than before. One that is not there for a moment costs the line.
 func (j *journal) line(stream int, text []byte) {
 	priority := "6"
 	if stream == 2 {
 		priority = "3"
 	}
 	b := appendField(append([]byte(nil), j.head...), "PRIORITY", []byte(priority))
+	text, whole := bytes.CutSuffix(text, []byte{'\n'})
+	if !whole {
+		b = appendField(b, PartialField, []byte("true"))
+	}
 	b = appendField(b, "MESSAGE", text)
-	_ = unix.Sendto(j.fd, b, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
+	to := &unix.SockaddrUnix{Name: journalSocket}
+	for unix.Sendto(j.fd, b, unix.MSG_NOSIGNAL, to) == unix.EINTR {
+	}
 }
+
+// PartialField marks an entry that is not a whole line, as Docker does it.
+const PartialField = "CONTAINER_PARTIAL_MESSAGE"
 
 // HasJournal reports whether journald listens on this machine.
 func HasJournal() bool {

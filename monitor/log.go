@@ -100,7 +100,7 @@ func (l *logger) line(stream int, text []byte, now time.Time) {
 	name := [...]string{1: "stdout", 2: "stderr"}[stream]
 	switch {
 	case l.journal != nil:
-		l.journal.line(stream, bytes.TrimSuffix(text, []byte{'\n'}))
+		l.journal.line(stream, text)
 	case l.o.Driver == "k8s-file":
 		text, whole := bytes.CutSuffix(text, []byte{'\n'})
 		l.buf = now.UTC().AppendFormat(l.buf, time.RFC3339Nano)

@@ -50,6 +50,16 @@ type Health struct {
 	Program       []string      // runs a command in the container: vitro-oci ... exec ID
 }
 
+// attribute is the value of one of Attributes; "" if there is none of that name.
+func (o *Orders) attribute(name string) string {
+	for _, a := range o.Attributes {
+		if key, value, _ := strings.Cut(a, "="); key == name {
+			return value
+		}
+	}
+	return ""
+}
+
 // ordersField is a row of the table of what can stand in the file.
 type ordersField struct {
 	name  string
