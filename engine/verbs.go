@@ -354,6 +354,9 @@ func (e *Engine) Startable(name string) (*Record, error) {
 	}
 	switch c.Status() {
 	case container.Running:
+		if _, err := e.mend(c); err != nil {
+			return nil, err
+		}
 		return nil, fmt.Errorf("start container %q: %w", name, ErrRunning)
 	case container.Paused:
 		return nil, hint(fmt.Errorf("start container %q: it is paused", name), "vitro unpause %s", name)

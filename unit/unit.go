@@ -33,7 +33,8 @@ const margin = 30 * time.Second
 // Service is a unit that starts the container and stops it. Its main process
 // is the one beside the container, whose PID is in the file monitor of the
 // container's folder as long as it holds that file; it is the same one when the container is restarted by its own
-// policy.
+// policy. systemd removes a PID file when the service has ended: so it is given a link, and not the lock itself, which
+// another process may hold by then.
 func Service(c Container) string {
 	vitro := command(c.Vitro...)
 	target := "multi-user.target"
@@ -55,7 +56,8 @@ func Service(c Container) string {
 	line("")
 	line("[Service]")
 	line("Type=forking")
-	line("PIDFile=%s", specifiers(c.Dir+"/monitor"))
+	line("PIDFile=%s", specifiers(c.Dir+"/pid"))
+	line("ExecStartPre=/bin/ln -sfn monitor %s", command(c.Dir+"/pid"))
 	line("ExecStart=%s start %s", vitro, command(c.Name))
 	line("ExecStop=%s stop -t %d %s", vitro, int(c.Stop.Seconds()), command(c.Name))
 	line("TimeoutStopSec=%d", int((c.Stop + margin).Seconds()))
