@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"vitro/engine"
 )
@@ -21,8 +22,11 @@ var completions = [...]struct {
 	commands string
 	kinds    string
 }{
-	{"", "exec attach logs port top rename", "running once"},
-	{"", "pause unpause stop kill restart wait stats update", "running"},
+	{"", "exec attach port top", "running once"},
+	{"", "pause unpause stop kill wait stats", "running"},
+	{"", "restart update", "container"},
+	{"", "logs rename", "container once"},
+	{"", "cp", "inside"},
 	{"", "start", "stopped"},
 	{"", "diff commit export exists", "container once"},
 	{"", "rm inspect", "container"},
@@ -43,6 +47,20 @@ var completions = [...]struct {
 	{"system", "df info events sweep boot check", "nothing"},
 }
 
+// flagWords are what flags can be, and flagKinds the names that they can be,
+// wherever there are flags of these names.
+var (
+	flagWords = map[string]string{
+		"restart":           "no always unless-stopped on-failure",
+		"log-driver":        "json-file k8s-file journald none",
+		"health-on-failure": "none kill restart stop",
+		"pull":              "always missing never",
+		"signal":            "HUP INT QUIT KILL USR1 USR2 TERM CONT STOP WINCH",
+		"stop-signal":       "HUP INT QUIT KILL USR1 USR2 TERM WINCH",
+	}
+	flagKinds = map[string]string{"network": "network", "volumes-from": "container", "volume": "place"}
+)
+
 // complete has shells offer names. They are read from the file system only:
 // nothing is locked, and the kernel is asked only which containers run.
 func (a *app) complete(root *cobra.Command) {
@@ -55,14 +73,25 @@ func (a *app) complete(root *cobra.Command) {
 			}
 		}
 	}
-	for _, c := range root.Commands() {
-		if c.Flags().Lookup("network") != nil {
-			_ = c.RegisterFlagCompletionFunc("network", a.offer([]string{"network"}))
-		}
-		if c.Flags().Lookup("volumes-from") != nil {
-			_ = c.RegisterFlagCompletionFunc("volumes-from", a.offer([]string{"container"}))
+	for _, parent := range parents(root, "") {
+		for _, c := range parent.Commands() {
+			a.completeFlags(c)
 		}
 	}
+}
+
+func (a *app) completeFlags(c *cobra.Command) {
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if words, ok := flagWords[f.Name]; ok && f.Value.Type() != "bool" {
+			_ = c.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(strings.Fields(words), cobra.ShellCompDirectiveNoFileComp))
+		}
+		if kind, ok := flagKinds[f.Name]; ok && f.Value.Type() != "bool" {
+			offer := a.offer([]string{kind})
+			_ = c.RegisterFlagCompletionFunc(f.Name, func(c *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+				return offer(c, nil, word)
+			})
+		}
+	})
 }
 
 // parents are the commands that have those of a group below them.
@@ -95,7 +124,13 @@ func (a *app) offer(kinds []string) cobra.CompletionFunc {
 				list = append(list, n)
 			}
 		}
-		return list, cobra.ShellCompDirectiveNoFileComp
+		switch {
+		case kind != "inside" && kind != "place":
+			return list, cobra.ShellCompDirectiveNoFileComp
+		case len(list) == 0: // a file
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		return list, cobra.ShellCompDirectiveNoSpace // a path follows
 	}
 }
 
@@ -116,6 +151,10 @@ func known(e *engine.Engine, kind string) []string {
 			}
 		}
 		return names
+	case "inside":
+		return withColon(e.Containers.AllNames())
+	case "place":
+		return withColon(known(e, "volume"))
 	case "image":
 		return e.Images.Names()
 	case "volume":
@@ -124,6 +163,13 @@ func known(e *engine.Engine, kind string) []string {
 		return append(folders(filepath.Join(e.Dir, "network")), "bridge", "host", "none")
 	}
 	return nil
+}
+
+func withColon(names []string) (list []string) {
+	for _, n := range names {
+		list = append(list, n+":")
+	}
+	return list
 }
 
 // folders are the names in a folder, but for what is being made or removed.
