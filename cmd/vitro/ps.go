@@ -104,7 +104,7 @@ func partsOf(f *format.Format, set filter.Set) (parts []engine.Part) {
 // listContainer is what a list needs to know of a container.
 func listContainer(i *engine.Card) *listing.Container {
 	c := &listing.Container{
-		ID: i.ID, Name: i.Name, Image: i.Image, ImageID: string(i.ImageID), Command: strings.Join(i.Command, " "),
+		ID: i.ID, Name: i.Name, Image: i.Image, ImageID: string(i.ImageID), Command: commandLine(i.Command),
 		Created: i.Created, Labels: i.Labels, State: listing.State{Status: string(i.Status)},
 	}
 	if i.Exit != nil {
@@ -124,6 +124,17 @@ func listContainer(i *engine.Card) *listing.Container {
 		c.State.Health = i.Health.Status
 	}
 	return c
+}
+
+// commandLine is the column COMMAND, as Docker has it: what has spaces in it is quoted.
+func commandLine(words []string) string {
+	list := slices.Clone(words)
+	for i, w := range list {
+		if strings.Contains(w, " ") {
+			list[i] = "'" + w + "'"
+		}
+	}
+	return strings.Join(list, " ")
 }
 
 // listPorts are a container's ports: those that lead to it, and those that are only exposed.
