@@ -489,7 +489,7 @@ func (a *Keep) Lower(asm *Asm) {
 	asm.Do(SysDup3, asm.Use(a.File), Int(KeptAt), Int(0))
 	asm.Do(SysDup3, asm.Use(a.Pidfd), Int(0), Int(0))
 	asm.Do(SysPrctl, Num(unix.PR_SET_DUMPABLE, "PR_SET_DUMPABLE"), Int(1)) // whoever goes on takes the file by pidfd_getfd(2)
-	asm.Do(SysCloseRange, Int(KeptAt+1), Num(0xffffffff, "~0"), Int(0)) // and so the host hears that we have come to the end
+	asm.Do(SysCloseRange, Int(KeptAt+1), Num(0xffffffff, "~0"), Int(0))    // and so the host hears that we have come to the end
 	asm.Do(SysPpoll, Buf(poll, "{0, POLLIN}"), Int(1), Num(0, "NULL"), Num(0, "NULL"))
 	asm.Do(SysExitGroup, Int(0))
 }
