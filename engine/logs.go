@@ -95,7 +95,7 @@ func journal(ctx context.Context, id string, q LogQuery, f func(LogLine) error) 
 	}
 	end := cmd.Wait()
 	switch {
-	case err != nil && !errors.Is(err, io.EOF):
+	case err != nil:
 		return err
 	case end != nil && ctx.Err() == nil:
 		return fmt.Errorf("read journal: %w: %s", end, strings.TrimSpace(said.String()))
@@ -114,6 +114,9 @@ func journalLines(in *bufio.Reader, f func(LogLine) error) error {
 	fields := make(map[string]string)
 	for {
 		line, err := in.ReadString('\n')
+		if err == io.EOF {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
