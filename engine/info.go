@@ -50,6 +50,7 @@ type Card struct {
 
 	// What is read only where it is asked for: see Part.
 	Networks network.Attachments // those of its last start
+	Mode     string              // "none" or "host", if it is to have no networks
 	Health   *monitor.Condition
 	Mounts   []Mount // what the user has mounted
 }
@@ -67,7 +68,13 @@ type Part func(*Card) error
 
 // WithNetworks reads what the container is plugged into.
 func WithNetworks(c *Card) (err error) {
-	c.Networks, err = network.ReadAttachments(c.Dir)
+	if c.Networks, err = network.ReadAttachments(c.Dir); err != nil || len(c.Networks.Endpoints) > 0 {
+		return err
+	}
+	r, err := loadRecord(c.Dir)
+	if err == nil && (r.Flags.Network == "none" || r.Flags.Network == "host") {
+		c.Mode = r.Flags.Network
+	}
 	return err
 }
 

@@ -463,6 +463,9 @@ func (i *Info) inspectNetwork() InspectedNetwork {
 			n.Gateway, n.IPAddress, n.IPPrefixLen, n.MacAddress = v.Gateway, v.IPAddress, v.IPPrefixLen, v.MacAddress
 		}
 	}
+	if i.Mode != "" { // Docker counts these two among the networks
+		n.Networks[i.Mode] = InspectedEndpoint{}
+	}
 	if i.Pid == 0 {
 		return n
 	}

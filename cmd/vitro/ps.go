@@ -113,6 +113,9 @@ func listContainer(i *engine.Card) *listing.Container {
 	for _, e := range i.Networks.Endpoints {
 		c.Networks = append(c.Networks, listing.Network{Name: e.Network, ID: e.NetworkID})
 	}
+	if i.Mode != "" {
+		c.Networks = append(c.Networks, listing.Network{Name: i.Mode})
+	}
 	for _, m := range i.Mounts {
 		c.Mounts = append(c.Mounts, listing.Mount{Name: m.Name, Source: m.Source, Destination: m.Destination})
 	}
