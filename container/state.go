@@ -180,6 +180,27 @@ func (c *Container) Keeper() (pidfd int, err error) {
 	return s.Open()
 }
 
+// EndKeeper ends that process, if it is there, and has it leave the process
+// table, if it is a child of ours. It ends by itself with the container: this
+// only makes sure that it has.
+func (c *Container) EndKeeper() {
+	s, err := loadState(c.Dir, KeeperFile)
+	if err != nil || s.Boot != bootID() {
+		return
+	}
+	fd, err := unix.PidfdOpen(s.Pid, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	if start, err := startTime(s.Pid); err != nil || start != s.Start {
+		return // its number is another's
+	}
+	_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+	for unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED, nil) == unix.EINTR {
+	}
+}
+
 // KeeperFile is where that process is noted, in the container's folder.
 const KeeperFile = "keeper"
 

@@ -87,12 +87,3 @@ func (l *life) regain(w *monitor.Watch) error {
 	}
 	return nil
 }
-
-// reap has children that have ended, keepers, leave the kernel's table.
-func reap() {
-	for {
-		if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); pid <= 0 && err != unix.EINTR {
-			return
-		}
-	}
-}

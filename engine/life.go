@@ -167,6 +167,7 @@ func clear(c *container.Container) error {
 
 // forget removes what is true only while the container runs.
 func forget(c *container.Container) error {
+	c.EndKeeper()
 	for _, name := range [...]string{"state", "orders", monitor.Socket, container.ResourcesFile, "stdin", "stdout", "stderr", monitor.HealthFile, relay.File, container.KeeperFile} {
 		if err := os.Remove(c.Path(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
@@ -279,7 +280,6 @@ func adopt(w *monitor.Watch, child *run.Child) (err error) {
 // machine the kernel is not always done with a cgroup or a link in time, and
 // whoever gave up would not start the container again.
 func (l *life) finish(w *monitor.Watch) error {
-	reap()
 	if err := l.note(w); err != nil {
 		return err
 	}
