@@ -68,9 +68,12 @@ type Part func(*Card) error
 
 // WithNetworks reads what the container is plugged into.
 func WithNetworks(c *Card) (err error) {
-	if c.Networks, err = network.ReadAttachments(c.Dir); err != nil || len(c.Networks.Endpoints) > 0 {
-		return err
-	}
+	c.Networks, err = network.ReadAttachments(c.Dir)
+	return err
+}
+
+// WithMode reads what takes the networks' place.
+func WithMode(c *Card) error {
 	r, err := loadRecord(c.Dir)
 	if err == nil && (r.Flags.Network == "none" || r.Flags.Network == "host") {
 		c.Mode = r.Flags.Network
@@ -98,7 +101,7 @@ func (e *Engine) Info(name string) (*Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	card, err := e.card(c.ID, WithNetworks, WithHealth, WithMounts)
+	card, err := e.card(c.ID, WithNetworks, WithMode, WithHealth, WithMounts)
 	if err != nil {
 		return nil, err
 	}

@@ -92,6 +92,9 @@ func partsOf(f *format.Format, set filter.Set) (parts []engine.Part) {
 	if asked("Ports Networks", "network publish expose") {
 		parts = append(parts, engine.WithNetworks)
 	}
+	if asked("Networks", "network") {
+		parts = append(parts, engine.WithMode)
+	}
 	if asked("Status", "health") {
 		parts = append(parts, engine.WithHealth)
 	}
