@@ -11,14 +11,16 @@ const portGroup = "engine, a published port"
 
 // published are the rows of containers with one published port: those of the
 // engines, and vitro's with more and more containers on the network.
-func (s *scene) published(vitro string, podman []string, docker []string, image string) []contender {
+func (s *scene) published(vitro string) []contender {
+	podman, imported := s.podman()
+	docker, dockerd := s.docker()
 	list := []contender{
 		{name: "vitro run --rm -p 8080:80 busybox true", vitro: true, needs: []string{vitro},
 			argvs: always(vitro, "--root", s.path("vitro"), "run", "--rm", "-p", "8080:80", "busybox", "true")},
-		{name: "podman run --rm -p 8081:80", needs: []string{"podman", "runc"},
-			argvs: always(append(podman[:len(podman):len(podman)], "run", "--rm", "--cgroup-parent", "/"+cgroupName, "-p", "8081:80", image, "/bin/true")...)},
-		{name: "docker run --rm -p 8082:80 (the client)", needs: []string{"dockerd", "docker"},
-			argvs: always(append(docker[:len(docker):len(docker)], "run", "--rm", "-p", "8082:80", image, "/bin/true")...)},
+		{name: "podman run --rm -p 8081:80", needs: []string{"podman", "runc"}, setup: imported,
+			argvs: always(append(podman, "run", "--rm", "--cgroup-parent", "/"+cgroupName, "-p", "8081:80", benchImage, "/bin/true")...)},
+		{name: "docker run --rm -p 8082:80 (the client)", needs: []string{"dockerd", "docker"}, setup: dockerd,
+			argvs: always(append(docker, "run", "--rm", "-p", "8082:80", benchImage, "/bin/true")...)},
 	}
 	for _, n := range [...]int{1, 100, 1000} {
 		root := s.path(fmt.Sprintf("vitro-%d", n))
