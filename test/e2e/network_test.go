@@ -45,8 +45,7 @@ func must(t *testing.T, name string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// newNetwork creates a network that goes with the test.
-// newNetwork's bridge has a name that no other test's state folder takes meanwhile.
+// newNetwork creates a network that goes with the test. Its bridge has a name that no other test's state folder takes meanwhile.
 func newNetwork(t *testing.T, name string, flags ...string) {
 	t.Helper()
 	must(t, "vitro", append(append([]string{"network", "create", "--opt", "bridge=br-" + name}, flags...), name)...)
@@ -339,4 +338,50 @@ func TestFiftyAtOnce(t *testing.T) {
 			t.Errorf("a container without an address: %q", out)
 		}
 	}
+}
+
+// TestSameNames: two networks have each a container of one name, and a state
+// folder of its own has a network of the same name: who asks gets those of its
+// own networks, and who is in both gets both.
+func TestSameNames(t *testing.T) {
+	t.Parallel()
+	needBridge(t)
+	left, right := fmt.Sprintf("l%d", os.Getpid()), fmt.Sprintf("r%d", os.Getpid())
+	newNetwork(t, left)
+	newNetwork(t, right)
+	address := func(id string) string {
+		return strings.TrimSpace(output(t, "vitro", "inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", id))
+	}
+	one := address(detached(t, "--network", left+":alias=svc", "busybox", "sleep", "1000"))
+	two := address(detached(t, "--network", right+":alias=svc", "busybox", "sleep", "1000"))
+	if one == two || one == "" {
+		t.Fatalf("the containers have the addresses %q and %q", one, two)
+	}
+	for want, flags := range map[string][]string{one: {left}, two: {right}, one + " " + two: {left, right}} {
+		args := []string{"run", "--rm"}
+		for _, n := range flags {
+			args = append(args, "--network", n)
+		}
+		out := must(t, "vitro", append(args, "busybox", "nslookup", "svc")...) + "\n"
+		for _, a := range []string{one, two} {
+			if strings.Contains(out, a+"\n") != strings.Contains(want, a) {
+				t.Errorf("in %v, svc is not %s but\n%s", flags, want, out)
+			}
+		}
+	}
+	other := t.TempDir()
+	output(t, "vitro", "--root", other, "network", "create", left)
+	if a, b := subnet(t, other, left), subnet(t, "", left); a == b {
+		t.Errorf("two networks of one name have the subnet %s", a)
+	}
+	output(t, "vitro", "--root", other, "network", "rm", left)
+}
+
+func subnet(t *testing.T, root, network string) string {
+	t.Helper()
+	args := []string{"network", "inspect", "-f", "{{range .IPAM.Config}}{{.Subnet}}{{end}}", network}
+	if root != "" {
+		args = append([]string{"--root", root}, args...)
+	}
+	return must(t, "vitro", args...)
 }
