@@ -75,7 +75,7 @@ test-engines: ## vitro-oci as the runtime of Podman, dockerd, containerd; TESTFL
 	@test/setup engines
 	@$(MAKE) -s build
 	@$(GO) build -o bin/report ./test/report
-	@$(GO) test ./test/engines -v -count=1 -timeout 10m -engines $(TESTFLAGS) >bin/engines.out 2>&1; \
+	@$(GO) test ./test/engines -v -count=1 -timeout 20m -engines $(TESTFLAGS) >bin/engines.out 2>&1; \
 	  bin/report <bin/engines.out && bin/report bin/engines.out
 
 .PHONY: lint
