@@ -415,9 +415,11 @@ func TestInputIsKept(t *testing.T) {
 		id := detached(t, "--network=none", flags, "busybox", "sh")
 		pid, keeper := state(t, id), keeper(t, id)
 		for n := range 3 {
-			if err := unix.Kill(beside(t, id), unix.SIGKILL); err != nil {
+			monitor := beside(t, id)
+			if err := unix.Kill(monitor, unix.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
+			eventually(t, "end of the monitor", func() (int, bool) { return monitor, gone(monitor) })
 			question, answer := fmt.Sprintf("echo $((%d+40)):$$\n", n), fmt.Sprintf("%d:1", n+40)
 			if flags == "-it" {
 				s := sit(t, "vitro", "attach", "--detach-keys=ctrl-x", id)
