@@ -184,12 +184,11 @@ func (e *flagError) Hint() string {
 // called is the name of the command that args call; empty if there is no such
 // command, or if it can't be told from its place.
 func called(args []string) string {
-	for len(args) > 0 && strings.HasPrefix(args[0], "--root") {
-		n := 1
-		if args[0] == "--root" {
-			n = 2
-		}
-		args = args[min(n, len(args)):]
+	switch { // what may stand before it
+	case len(args) > 1 && args[0] == "--root":
+		args = args[2:]
+	case len(args) > 0 && strings.HasPrefix(args[0], "--root="):
+		args = args[1:]
 	}
 	for _, row := range commands {
 		if len(args) > 0 && row.name == args[0] {
