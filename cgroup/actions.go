@@ -39,7 +39,15 @@ func (a *Make) Line() string         { return a.mkdir().Line() }
 func (a *Make) Shell(s *plan.Script) { a.mkdir().Shell(s) }
 func (a *Make) Undo() plan.Host      { return &Remove{Path: a.Path, Below: a.Below} }
 func (a *Make) Do(e *plan.Env) error {
-	err := a.mkdir().Do(e)
+	err := unix.Mkdir(a.Path, 0o755)
+	if err == unix.ENOENT {
+		// The plan found Below there. If it has gone, with the container that made
+		// it, then so has what the plan found enabled in it.
+		stale := path.Dir(a.Path) == a.Below || unix.Access(a.Below, unix.F_OK) == unix.ENOENT
+		if err = a.mkdir().Do(e); err == nil && stale {
+			err = regrant(a.Below)
+		}
+	}
 	if !errors.Is(err, unix.EEXIST) {
 		return err
 	}
@@ -51,6 +59,15 @@ func (a *Make) Do(e *plan.Env) error {
 		err = fmt.Errorf("make cgroup %s: %w by process %s", a.Path, ErrInUse, strings.Fields(procs)[0])
 	}
 	return err
+}
+
+// regrant has a cgroup of version 2 hand on the controllers that it gets.
+func regrant(dir string) error {
+	names, err := get(path.Dir(dir), "cgroup.subtree_control")
+	if err != nil || strings.TrimSpace(names) == "" {
+		return nil // version 1, or nothing to hand on
+	}
+	return put(dir, "cgroup.subtree_control", "+"+strings.Join(strings.Fields(names), " +"))
 }
 
 // Remove removes a cgroup with those that the container has made below it, and

@@ -423,6 +423,35 @@ func TestKernelAdopt(t *testing.T) {
 	}
 }
 
+// The cgroup above was another container's, and went with it after the plan was made.
+func TestKernelParentGone(t *testing.T) {
+	first := newCage(t, `{"pids":{"limit":10}}`)
+	l := layout(t)
+	path, _ := testPath(l, t)
+	s, err := l.Setup(path+"-second", resources(t, `{"pids":{"limit":7}}`), Options{}) // sees the parent, as if it were to stay
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.close()
+	second := &cage{Setup: s, t: t, handles: make(map[string]int)}
+	env := &plan.Env{Handles: second.handles}
+	defer func() {
+		for _, d := range s.Dirs {
+			_ = os.Remove(d.Path)
+			_ = os.Remove(filepath.Dir(d.Path))
+		}
+	}()
+	for _, st := range s.Before {
+		if err := st.Action.(plan.Host).Do(env); err != nil {
+			t.Fatalf("%s: %v", st.Action.Line(), err)
+		}
+	}
+	dir, _ := s.Dirs.with("pids")
+	if limit, err := get(dir.Path, "pids.max"); err != nil || strings.TrimSpace(limit) != "7" {
+		t.Errorf("the limit is %q, %v; want 7", limit, err)
+	}
+}
+
 // The two ways to find the mounts agree.
 func TestDetectMatchesMountinfo(t *testing.T) {
 	l := layout(t)

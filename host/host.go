@@ -71,27 +71,33 @@ func (a *Mkdir) Shell(s *plan.Script) {
 func (a *Mkdir) Undo() plan.Host { return &Rmdir{Path: a.Path, Below: a.Below} }
 
 // Do tries again when a parent vanishes under it: the container that had it to
-// itself has ended at that moment.
+// itself has ended at that moment. That may be the folder Below, too, which was
+// there when the plan was made: it comes back, and then stays.
 func (a *Mkdir) Do(*plan.Env) error {
 	for range 100 {
 		err := unix.Mkdir(a.Path, uint32(a.Mode.Perm()))
 		if err != unix.ENOENT || a.Below == "" {
 			return err
 		}
-		if err := a.parents(); err != nil && err != unix.ENOENT {
+		if err := a.parent(filepath.Dir(a.Path)); err != nil && err != unix.ENOENT {
 			return err
 		}
 	}
 	return unix.ENOENT
 }
 
-func (a *Mkdir) parents() error {
-	for _, dir := range between(a.Below, a.Path) {
-		if err := unix.Mkdir(dir, uint32(a.Mode.Perm())); err != nil && err != unix.EEXIST {
-			return err
+// parent makes a folder on the way, from the innermost one that is there.
+func (a *Mkdir) parent(dir string) error {
+	err := unix.Mkdir(dir, uint32(a.Mode.Perm()))
+	if err == unix.ENOENT && dir != "/" {
+		if err = a.parent(filepath.Dir(dir)); err == nil {
+			err = unix.Mkdir(dir, uint32(a.Mode.Perm()))
 		}
 	}
-	return nil
+	if err == unix.EEXIST {
+		return nil
+	}
+	return err
 }
 
 // between lists the folders below base on the way to path, outermost first.

@@ -91,6 +91,12 @@ func TestMkdir(t *testing.T) {
 	if exists(base+"/a") || !exists(base) {
 		t.Error("the way up was not cleared, or too far")
 	}
+	late := &host.Mkdir{Path: base + "/d/e/f", Mode: 0o755, Below: base + "/d/e"}
+	do(t, late, nil) // what was there for the plan has gone meanwhile
+	undo(t, late)
+	if !exists(late.Below) {
+		t.Error("what stood above was taken along")
+	}
 	do(t, deep, nil)
 	if err := os.WriteFile(deep.Path+"/file", nil, 0o600); err != nil {
 		t.Fatal(err)
