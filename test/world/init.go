@@ -96,6 +96,9 @@ func (in inside) furnish() error {
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return fmt.Errorf("mount /proc: %w", err)
 	}
+	if err := roof(list); err != nil {
+		return fmt.Errorf("mount a folder for the cgroups: %w", err)
+	}
 	for _, h := range list {
 		if err := in.cgroups(h, len(list) > 1); err != nil {
 			return fmt.Errorf("mount cgroups at %s: %w", h.dir, err)
@@ -131,9 +134,42 @@ func join(dir string) error {
 	return os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte("0"), 0)
 }
 
+// roof mounts the folder anew that the hierarchies are mounted in, if there is
+// one: Podman 4.3 makes plain folders in it for those that the machine lacks.
+func roof(list []hierarchy) error {
+	const top = "/sys/fs/cgroup"
+	var fs unix.Statfs_t
+	if err := unix.Statfs(top, &fs); err != nil || fs.Type != unix.TMPFS_MAGIC {
+		return err
+	}
+	links := make(map[string]string) // cpu is cpu,cpuacct
+	entries, err := os.ReadDir(top)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if to, err := os.Readlink(filepath.Join(top, e.Name())); err == nil {
+			links[e.Name()] = to
+		}
+	}
+	if err := unix.Unmount(top, unix.MNT_DETACH); err != nil { // the hierarchies too
+		return err
+	}
+	if err := unix.Mount("tmpfs", top, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=755"); err != nil {
+		return err
+	}
+	for name, to := range links {
+		err = errors.Join(err, os.Symlink(to, filepath.Join(top, name)))
+	}
+	for _, h := range list {
+		err = errors.Join(err, os.MkdirAll(h.dir, 0o755))
+	}
+	return err
+}
+
 // cgroups mounts one hierarchy anew, as the new namespace shows it.
 func (in inside) cgroups(h hierarchy, hybrid bool) error {
-	if err := unix.Unmount(h.dir, unix.MNT_DETACH); err != nil {
+	if err := unix.Unmount(h.dir, unix.MNT_DETACH); err != nil && err != unix.EINVAL { // gone with the folder around
 		return err
 	}
 	const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC

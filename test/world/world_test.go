@@ -95,6 +95,19 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 }
 
+// Some engines make plain folders where the hierarchies are mounted.
+func TestFolderOfTheHierarchies(t *testing.T) {
+	needsRoot(t)
+	const left = "/sys/fs/cgroup/vitro-test-left"
+	got, err := in(t, World{}, time.Minute, "mkdir "+left+" && findmnt -n -o TARGET -T /sys/fs/cgroup/pids && ls /sys/fs/cgroup/cpu/cgroup.procs")
+	if _, v2 := os.Stat("/sys/fs/cgroup/cgroup.procs"); v2 != nil && (err != nil || got != "/sys/fs/cgroup/pids\n/sys/fs/cgroup/cpu/cgroup.procs") {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if err := os.Remove(left); err == nil {
+		t.Error("a folder made beside the hierarchies is left on the machine")
+	}
+}
+
 // What is frozen can't be killed, and the world would wait for it.
 func TestFrozen(t *testing.T) {
 	needsRoot(t)
