@@ -7,13 +7,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"runtime"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
+	"vitro/internal/netns"
 	"vitro/plan"
 )
 
@@ -265,35 +264,7 @@ func routeBy(h *netlink.Handle, l netlink.Link, gateways []netip.Addr) error {
 	return nil
 }
 
-// inside runs f on a thread that is in the network namespace of a process. The
-// rest of the program stays where it is; so does everything else of the thread,
-// so f may use nothing of the child's but its network.
+// inside runs f in the network namespace of a process.
 func inside(pid int, f func() error) error {
-	there, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
-	if err != nil {
-		return err
-	}
-	defer there.Close()
-	here, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		return err
-	}
-	defer here.Close()
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
-			runtime.UnlockOSThread()
-			done <- fmt.Errorf("enter network namespace of process %d: %w", pid, err)
-			return
-		}
-		err := f()
-		// A thread that can't go back stays locked, and ends with the goroutine.
-		back := unix.Setns(int(here.Fd()), unix.CLONE_NEWNET)
-		if back == nil {
-			runtime.UnlockOSThread()
-		}
-		done <- errors.Join(err, back)
-	}()
-	return <-done
+	return netns.In(fmt.Sprintf("/proc/%d/ns/net", pid), f)
 }
