@@ -167,7 +167,7 @@ systemctl stop vitro-web
 say stopped "$(systemctl is-active vitro-web || :), $(status web)"
 systemctl start vitro-web
 v stop web >/dev/null
-eventually '! systemctl -q is-active vitro-web'
+eventually 'systemctl is-active vitro-web | grep -qx inactive'
 say stopped-by-hand "$(systemctl is-active vitro-web || :), $(status web)"
 
 v generate systemd --restart-policy always web >/run/units/vitro-web.service
