@@ -38,6 +38,8 @@ func Actions(verb string) plan.Host {
 		return new(Write)
 	case "chown":
 		return new(Chown)
+	case "umount-root":
+		return new(RootUnmount)
 	case "name-back":
 		return new(NameBack)
 	}

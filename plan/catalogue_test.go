@@ -23,7 +23,7 @@ func catalogue() []Child {
 		&Session{}, &Session{Keyring: true},
 		&Umask{Mask: 0o27},
 		&Propagation{Flag: unix.MS_REC | unix.MS_SLAVE}, &Propagation{Flag: unix.MS_PRIVATE}, &Propagation{Flag: unix.MS_UNBINDABLE},
-		&Scratch{At: "/run/c/scratch"}, &Scratch{At: "/run/c/scratch", Size: "64m"},
+		&OpenRoot{At: "/run/c/root"}, &Chroot{}, &Scratch{At: "/run/c/scratch"}, &Scratch{At: "/run/c/scratch", Size: "64m"},
 		&Overlay{Layers: []string{"/l/0", "/l/1"}, Upper: "/c/upper", Work: "/c/work", Options: []string{"userxattr"}, Append: true},
 		&Overlay{Layers: []string{"/l/0", `/l/a:b,c\d`}, Upper: "/c/upper", Work: "/c/work", At: "/c/rootfs"},
 		&SetRoot{At: "/c/rootfs"},

@@ -146,7 +146,7 @@ func TestShellIsClosed(t *testing.T) {
 		for _, a := range []Child{
 			&JoinCgroup{Path: "/" + evil}, &NewFS{Type: evil, Source: evil, Target: "/" + evil, Options: []string{evil}},
 			&Bind{Source: "/" + evil, Target: "/" + evil, File: true}, &Bind{Source: "/" + evil, Target: "/" + evil, Set: unix.MOUNT_ATTR_RDONLY},
-			&Overlay{Layers: []string{evil}, Upper: evil, Work: evil, Options: []string{evil}}, &Scratch{At: "/" + evil, Size: evil},
+			&Overlay{Layers: []string{evil}, Upper: evil, Work: evil, Options: []string{evil}}, &Scratch{At: "/" + evil, Size: evil}, &OpenRoot{At: "/" + evil},
 			&Dir{Path: "/" + evil}, &Node{Path: "/" + evil}, &Symlink{Target: evil, Path: "/" + evil}, &LinkUp{Name: evil},
 			&Hostname{evil}, &Domainname{evil}, &Sysctl{Path: evil, Value: evil}, &ReadOnly{Path: "/" + evil}, &Mask{Path: "/" + evil},
 			&Seal{Target: "/" + evil}, &Attach{Target: "/" + evil}, &Console{Target: evil}, &Stdio{}, &Chdir{Path: evil},

@@ -366,6 +366,19 @@ func (a *SetRoot) Line() string    { return "attach the root to " + a.At }
 func (a *SetRoot) Shell(s *Script) { s.Root(a.At) }
 func (a *SetRoot) Lower(asm *Asm)  { moveMount(asm, asm.Use("/"), AtFDCWD, a.At) }
 
+// OpenRoot takes a folder of the mount namespace for the container's root: it is
+// a mount of its own already, and that namespace is not the container's alone.
+type OpenRoot struct {
+	At string `json:"at"`
+}
+
+func (a *OpenRoot) Verb() string    { return "open-root" }
+func (a *OpenRoot) Line() string    { return "open the root at " + a.At }
+func (a *OpenRoot) Shell(s *Script) { s.Root(a.At) }
+func (a *OpenRoot) Lower(asm *Asm) {
+	asm.As("/", asm.Get(SysOpenat, AtFDCWD, Str(a.At), Num(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, "O_PATH|O_DIRECTORY|O_CLOEXEC"), Int(0)))
+}
+
 // Scratch puts a tmpfs on a place in the host's tree, in the child's own mount
 // namespace, with the folders upper and work in it: for an overlay whose
 // changes are to stay in memory, or can't be on the disk.
@@ -456,6 +469,20 @@ func (a *Pivot) Lower(asm *Asm) {
 
 // stacked is how many mounts of one file system may be at a place of the host's.
 const stacked = 4
+
+// Chroot makes the container's root the child's where the mount namespace is not
+// its own, so that the host's tree stays. It holds nobody who has CAP_SYS_CHROOT.
+type Chroot struct{}
+
+func (a *Chroot) Verb() string { return "chroot" }
+func (a *Chroot) Line() string { return "chroot to the container's root" }
+func (a *Chroot) Shell(s *Script) {
+	s.Note("chroot: a shell can't do that to itself; the command wants it in front: chroot \"$ROOT\"")
+}
+func (a *Chroot) Lower(asm *Asm) {
+	asm.Do(SysFchdir, asm.Use("/"))
+	asm.Do(SysChroot, Str("."))
+}
 
 // EnterRoot makes the container's root the folder that its paths are resolved
 // from (openat2(2), RESOLVE_IN_ROOT), while the host's tree is still in view.

@@ -150,9 +150,6 @@ func Compile(r *Request) (*Result, error) {
 	if s.Root == nil || s.Root.Path == "" {
 		return nil, errors.New("compile config.json: root.path is missing")
 	}
-	if s.Linux == nil {
-		s.Linux = &specs.Linux{}
-	}
 	c, err := newCompiler(r)
 	if err != nil {
 		return nil, err
@@ -185,6 +182,11 @@ func CompileRest(r *Request, dirs cgroup.Dirs) (*plan.Plan, error) {
 
 func newCompiler(r *Request) (*compiler, error) {
 	s := r.Spec
+	if s.Linux == nil { // all is the host's then
+		full, again := *s, *r
+		full.Linux, again.Spec = &specs.Linux{}, &full
+		s, r = &full, &again
+	}
 	c := &compiler{Request: r, plan: &plan.Plan{Title: r.Title}, linux: s.Linux, proc: s.Process, fresh: make(map[string]bool), handles: make(map[string]int)}
 	if c.At == "" {
 		c.At = absolute(r.Bundle, s.Root.Path)

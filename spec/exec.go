@@ -251,6 +251,10 @@ func (c *compiler) join() error {
 		c.plan.Add("and we are where we were", &host.Affinity{})
 	}
 	c.plan.Append(steps...)
+	if _, shared := mountsElsewhere(c.linux); shared && c.Spec.Root != nil {
+		c.plan.Add("the container's root, in a mount namespace that it shares", &plan.OpenRoot{At: absolute(c.Bundle, c.Spec.Root.Path)})
+		c.plan.Add("paths begin there", &plan.Chroot{})
+	}
 	if final != "" {
 		c.plan.Add("where the process runs: process.execCPUAffinity.final", &plan.Affinity{CPUs: final})
 	} else if initial == "" {

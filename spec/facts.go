@@ -58,6 +58,9 @@ type Facts struct {
 	Links map[string]*host.Link
 	// Nodes are the devices that the root has already, by their paths in it.
 	Nodes map[string]Node
+	// RootMount is the mount that the root is in, where the container has no mount
+	// namespace of its own.
+	RootMount uint64
 	// Home is the home folder of the process's user, as the root file system
 	// on the host knows it; "" if it doesn't.
 	Home string
@@ -105,6 +108,11 @@ func ReadFacts(s *specs.Spec, bundle string) (*Facts, error) {
 		f.readHome(s.Process, absolute(bundle, s.Root.Path))
 	}
 	f.JoinedFixed = joinedFixed(s)
+	if namespace, shared := mountsElsewhere(s.Linux); shared && s.Root != nil {
+		if f.RootMount, err = host.MountAt(absolute(bundle, s.Root.Path), namespace); err != nil {
+			return nil, fmt.Errorf("look at root.path: %w", err)
+		}
+	}
 	return f, nil
 }
 

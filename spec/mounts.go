@@ -94,14 +94,22 @@ func (c *compiler) hasMount(target string) bool {
 // mounts makes the container's mounts, each attached to nothing yet.
 func (c *compiler) mounts() error {
 	c.sharedBinds()
-	c.plan.Add("no mount of the container gets out to the host", &plan.Propagation{Flag: unix.MS_REC | unix.MS_SLAVE})
+	own := c.ns.new(unix.CLONE_NEWNS)
+	if own {
+		c.plan.Add("no mount of the container gets out to the host", &plan.Propagation{Flag: unix.MS_REC | unix.MS_SLAVE})
+	}
 	c.plan.Add("modes as they are asked for, until the command's own mask is set", &plan.Umask{Mask: 0})
-	if c.Root != nil {
+	switch {
+	case !own:
+		c.plan.Add("the container's root, which the host has mounted", &plan.OpenRoot{At: c.At})
+	case c.Root != nil:
 		c.plan.Append(c.Root...)
-	} else {
+	default:
 		c.plan.Add("the root file system, as a mount of its own", &plan.Bind{Source: absolute(c.Bundle, c.Spec.Root.Path), Target: "/", Recursive: true, Share: c.rootSharing()})
 	}
-	c.plan.Add("pivot_root(2) wants its new root to be a mount point", &plan.SetRoot{At: c.At})
+	if own {
+		c.plan.Add("pivot_root(2) wants its new root to be a mount point", &plan.SetRoot{At: c.At})
+	}
 	for i := range c.listed {
 		c.mount(&c.listed[i])
 	}
@@ -335,7 +343,11 @@ func (c *compiler) pivot() error {
 			return err
 		}
 	}
-	c.plan.Add("the container's root becomes all that there is: the host's tree is gone", &plan.Pivot{Move: c.NoPivot})
+	if c.ns.new(unix.CLONE_NEWNS) {
+		c.plan.Add("the container's root becomes all that there is: the host's tree is gone", &plan.Pivot{Move: c.NoPivot})
+	} else {
+		c.plan.Add("paths begin at the container's root; the host's tree stays, as others are in this mount namespace", &plan.Chroot{})
+	}
 	if !early {
 		c.plan.Append(c.attach...)
 	}

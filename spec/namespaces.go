@@ -91,10 +91,24 @@ func readNamespaces(l *specs.Linux) (n namespaces, err error) {
 			}
 		}
 	}
-	if !n.new(unix.CLONE_NEWNS) {
-		return n, fmt.Errorf("compile config.json: linux.namespaces: without a new mount namespace the host's mounts would change")
+	if !n.new(unix.CLONE_NEWNS) && n.private(unix.CLONE_NEWUSER) {
+		return n, fmt.Errorf("compile config.json: linux.namespaces: a user namespace without a new mount namespace has no right to mount anything")
 	}
 	return n, nil
+}
+
+// mountsElsewhere reports whether a config.json's container has no mount
+// namespace of its own, and names the one that it shares; "" is ours.
+func mountsElsewhere(l *specs.Linux) (namespace string, shared bool) {
+	if l == nil {
+		return "", true
+	}
+	for _, ns := range l.Namespaces {
+		if ns.Type == specs.MountNamespace {
+			return ns.Path, ns.Path != ""
+		}
+	}
+	return "", true
 }
 
 // clone is the birth. The cgroup namespace is left for later: its root is the
@@ -117,6 +131,10 @@ func (c *compiler) clone() error {
 		late |= unix.CLONE_NEWTIME // they are written before anybody is in it
 	}
 	c.joinOrder()
+	if namespace, shared := mountsElsewhere(c.linux); shared {
+		c.warnings = append(c.warnings, "linux.namespaces has no new mount namespace: the root is a chroot(2), which CAP_SYS_CHROOT leads out of, and its mounts are others' to see")
+		c.plan.Add("the root file system, as a mount of its own; what comes below goes with it", &host.RootMount{Path: c.At, Namespace: namespace, Over: c.Facts.RootMount})
+	}
 	for _, j := range c.ns.join {
 		c.plan.Add("the container shares this namespace", &host.Open{Path: j.Path, Flags: unix.O_RDONLY, As: j.Handle})
 	}

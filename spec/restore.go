@@ -65,6 +65,10 @@ var lost = [...]struct {
 	{"process.terminal", "criu's command line hands on no terminal whose other side is outside the container",
 		func(s *specs.Spec) bool { return s.Process != nil && s.Process.Terminal }},
 	{"linux.namespaces: user", "it would have to own the others, which are made before it comes back", hasUser},
+	{"linux.namespaces: mount", "criu would take the mounts of whoever shares the namespace for the container's", func(s *specs.Spec) bool {
+		_, shared := mountsElsewhere(s.Linux)
+		return shared
+	}},
 	{"linux.namespaces: cgroup, time", "criu joins none by path", joinsOdd},
 	{"linux.netDevices", "they went back to the host with the network namespace", func(s *specs.Spec) bool { return len(s.Linux.NetDevices) > 0 }},
 	{"linux.intelRdt", "criu knows of no such groups", func(s *specs.Spec) bool { return s.Linux.IntelRdt != nil }},

@@ -49,6 +49,7 @@ umask 0027
 mount --make-rslave /
 mount --make-private /
 mount --make-unbindable /
+# chroot: a shell can't do that to itself; the command wants it in front: chroot "$ROOT"
 mount -t tmpfs tmpfs /run/c/scratch
 mkdir /run/c/scratch/upper /run/c/scratch/work
 mount -t tmpfs -o size=64m tmpfs /run/c/scratch

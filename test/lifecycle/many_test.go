@@ -110,10 +110,22 @@ func TestDeleteWhileStarting(t *testing.T) {
 }
 
 // A create that is killed at any moment leaves what the next create of its ID,
-// or a delete, can do away with.
+// or a delete, can do away with: its mounts, too, where no namespace ends them.
 func TestKilledCreate(t *testing.T) {
+	t.Run("own mounts", func(t *testing.T) { killCreate(t, func(*bundle.Box) {}) })
+	t.Run("shared mounts", func(t *testing.T) {
+		if os.Geteuid() != 0 {
+			t.Skip("needs root: an ordinary user has no right to mount in a namespace that he shares")
+		}
+		killCreate(t, shareMounts)
+	})
+}
+
+func killCreate(t *testing.T, change func(*bundle.Box)) {
+	t.Helper()
 	took := func() time.Duration {
 		b := box(t)
+		change(b)
 		b.Save()
 		began := time.Now()
 		b.Must("create", b.ID)
@@ -122,7 +134,9 @@ func TestKilledCreate(t *testing.T) {
 	const moments = 24
 	for i := range moments {
 		b := box(t)
+		change(b)
 		b.Save()
+		before := mounts(t)
 		cmd := b.Command("create", b.ID)
 		must(t, cmd.Start())
 		timer := time.AfterFunc(took*time.Duration(i)/moments, func() { _ = cmd.Process.Kill() })
@@ -139,6 +153,9 @@ func TestKilledCreate(t *testing.T) {
 		}
 		if s := left(b); s != "" {
 			t.Errorf("killed at moment %d, left are\n%s", i, s)
+		}
+		if after := mounts(t); after != before {
+			t.Errorf("killed at moment %d, mounts were\n%s\nand are\n%s", i, before, after)
 		}
 	}
 }

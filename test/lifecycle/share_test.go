@@ -68,6 +68,50 @@ func TestPod(t *testing.T) {
 	bundle.Eventually(t, "the pod's PIDs end with the first", ended(two[1]))
 }
 
+// shareMounts takes the container's mount namespace away.
+func shareMounts(b *bundle.Box) {
+	b.Spec.Linux.Namespaces = slices.DeleteFunc(b.Spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.MountNamespace })
+}
+
+// mounts are this process's: what is mounted where.
+func mounts(t *testing.T) string {
+	t.Helper()
+	data, err := os.ReadFile("/proc/self/mounts")
+	must(t, err)
+	return string(data)
+}
+
+// A container without a mount namespace of its own: further processes begin at
+// its root as well, and what can't be started leaves nothing mounted.
+func TestSharedMounts(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: an ordinary user has no right to mount in a namespace that he shares")
+	}
+	b := box(t)
+	shareMounts(b)
+	before := mounts(t)
+	b.Start()
+	if mounts(t) == before {
+		t.Error("it has mounted nothing here")
+	}
+	if got := b.Must("exec", b.ID, "ls", "/bin/inside", "/..").Out; !strings.HasPrefix(got, "/bin/inside\n") || strings.Contains(got, "usr") {
+		t.Errorf("a further process sees %q", got)
+	}
+	if r := b.Do("checkpoint", b.ID); r.Code == 0 || !strings.Contains(r.Err, "linux.namespaces: mount") {
+		t.Error(r)
+	}
+	b.Must("delete", "--force", b.ID)
+	bad := box(t)
+	shareMounts(bad)
+	bad.Spec.Process.Args = []string{"/no/such/program"}
+	if r := bad.Run(); r.Code == 0 || !strings.Contains(r.Err, "/no/such/program") {
+		t.Error(r)
+	}
+	if after := mounts(t); after != before {
+		t.Errorf("mounts were\n%s\nand are\n%s", before, after)
+	}
+}
+
 // A namespace that can't be joined is an error that names it, before anything is made.
 func TestJoinNothing(t *testing.T) {
 	for _, path := range []string{"/proc/0/ns/net", "/proc/self/ns/mnt", "/dev/null", "relative"} {

@@ -6,8 +6,8 @@
 //
 //	go run ./test/oci [-short] [-update] [-v] [-runtime vitro-oci] [PROGRAM]...
 //
-// It exits with 1 if a test that runc passes fails with vitro-oci, unless the
-// list of deviations knows it. Needs root, the go command, and the module of
+// It exits with 1 if a test that runc passes fails with vitro-oci, unless it is a
+// flaky one. Needs root, the go command, and the module of
 // tools/oci/go.mod.
 package main
 

@@ -30,27 +30,3 @@ var short = []string{
 	"linux_rootfs_propagation", "linux_seccomp", "linux_sysctl", "linux_uid_mappings", "mounts", "process",
 	"process_capabilities", "root_readonly_true", "state",
 }
-
-// deviation is a test that runc passes, and vitro-oci does not, for a reason.
-type deviation struct {
-	program string
-	test    string // its name, or a part of it; "": all of the program's
-	spec    string // the sentence of the specification that it is about
-	reason  string
-}
-
-// Both are about a container in a mount namespace that is not its own. runc
-// leaves out the root file system and the mounts then, or makes them in the
-// other's namespace; the specification wants them made.
-var deviations = []deviation{
-	{
-		program: "linux_ns_itype", test: "",
-		spec:   "If a namespace type is not specified in the namespaces array, the container MUST inherit the runtime namespace of that type. (config-linux.md, Namespaces)",
-		reason: "refused without a mount namespace: the host's mounts would change",
-	},
-	{
-		program: "linux_ns_path", test: "set mnt namespace by path",
-		spec:   "The runtime MUST place the container process in the namespace associated with that path. (config-linux.md, Namespaces)",
-		reason: "refused with another's mount namespace: its mounts would change",
-	},
-}

@@ -103,8 +103,10 @@ func verdicts(w io.Writer, runtimes []ociRuntime, rows []row) (bad int) {
 					continue
 				}
 				said[d.test] = true
-				why, known := excuse(r.program, d.test)
-				if i == runc && !known {
+				why := ""
+				if slices.Contains(flaky, r.program) {
+					why = "; it is flaky"
+				} else if i == runc {
 					bad++
 				}
 				sentence := fmt.Sprintf("passes with %s, and %s with %s%s", runtimes[i].name, d.how, oursName, why)
@@ -116,19 +118,6 @@ func verdicts(w io.Writer, runtimes []ociRuntime, rows []row) (bad int) {
 		}
 	}
 	return bad
-}
-
-// excuse is why a test may fail.
-func excuse(program, test string) (why string, known bool) {
-	for _, d := range deviations {
-		if d.program == program && strings.Contains(test, d.test) {
-			return "; known: " + d.reason, true
-		}
-	}
-	if slices.Contains(flaky, program) {
-		return "; it is flaky", true
-	}
-	return "", false
 }
 
 // few names the first ones of many.
