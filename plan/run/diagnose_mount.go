@@ -83,6 +83,8 @@ var mountReasons = [...]reason{
 	{"attach mkdir console", errs{unix.EAGAIN}, nil, "somebody moved folders in the root while the way was looked up", "try again, with nobody at work in the root"},
 	{"root", errs{unix.ENOENT}, nil, "there is no folder {at} to put the root on", "check root.path in config.json"},
 	{"root", errs{unix.ENOTDIR, unix.EINVAL}, nil, "{at} is no folder, or not one of this mount namespace", "check root.path in config.json"},
+	{"mount-root", errs{unix.EPERM}, nil, "the container has no mount namespace of its own, and in the one that it shares only its owner may mount", "give it one, \"mount\" in linux.namespaces, with \"user\" beside it if you aren't root"},
+	{"open-root", errs{unix.ENOENT}, nil, "there is no folder {at} in the mount namespace that the container shares", "check root.path in config.json"},
 	{"pivot_root", errs{unix.EINVAL}, onInitramfs, "the machine runs from its initramfs, whose root pivot_root(2) can't move", "boot to a real root: in the initramfs, copy it to a tmpfs and switch_root there"},
 	{"pivot_root", errs{unix.EINVAL}, nil, "the root, or what it is mounted on, is shared with other mount namespaces", "look at it: findmnt -o TARGET,PROPAGATION /"},
 	{"seal readonly", errs{unix.EPERM}, inUser, "in a user namespace this mount's options are those that it has around", "leave it writable, or make it read-only on the host"},

@@ -453,7 +453,7 @@ func TestTables(t *testing.T) {
 	verbs := strings.Fields("clone unshare uid-map gid-map write become-root propagation open overlay mount bind attach console mask " +
 		"readonly mkdir symlink mknod root pivot_root seal rlimit sysctl hostname domainname seccomp capabilities bounding-set user chdir stdio " +
 		"link-up mkcgroup inherit evacuate devices chown cgroup bridge veth address firewall forward release lease file folder " +
-		"scheduler io-priority memory-policy affinity label net-device copy-up mapped-bind remount")
+		"mount-root open-root scheduler io-priority memory-policy affinity label net-device copy-up mapped-bind remount")
 	values := strings.Fields("path type target source options value name instructions uid gid groups tool at gateway address mode cpus")
 	word := regexp.MustCompile(`\{([^}]*)\}`)
 	for _, table := range reasons() {
