@@ -33,7 +33,23 @@ func (s *Store) Load(ctx context.Context, r io.Reader) (_ []Image, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("load images: %w", err)
 	}
+	for i := range images {
+		images[i].Refs = t.named(images[i].Manifest)
+	}
 	return images, nil
+}
+
+// named are the names that the Txn gives an image, sorted: it may have had others before.
+func (t *Txn) named(manifest Digest) (refs []string) {
+	for _, a := range t.mu.adds {
+		for _, name := range a.names {
+			if ref := name.Familiar(); a.desc.Digest == manifest && !slices.Contains(refs, ref) {
+				refs = append(refs, ref)
+			}
+		}
+	}
+	slices.Sort(refs)
+	return refs
 }
 
 // addImages reads the table of contents: OCI's if there is one, since it has the manifests as they were made; else that
