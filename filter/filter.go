@@ -168,7 +168,7 @@ func (s Set) Check(key string, known ...string) error {
 // with less and less of its end, seconds since 1970 with a fraction, or how
 // long before now, as "10m" or "1h30m". Without a zone a date is local.
 func Time(s string, now time.Time) (time.Time, error) {
-	if d, err := time.ParseDuration(s); err == nil {
+	if d, err := time.ParseDuration(s); err == nil && s != "0" { // which is 1970
 		return now.Add(-d), nil
 	}
 	for _, layout := range [...]string{
