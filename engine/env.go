@@ -46,6 +46,16 @@ func readEnv(flags []string) ([]string, error) {
 	return out, nil
 }
 
+// unset takes those of the image's variables away that -e names without a value, and that we don't have either.
+func unset(image, flags []string) []string {
+	for _, name := range flags {
+		if _, ours := os.LookupEnv(name); !ours && !strings.Contains(name, "=") {
+			image = merge(image, []string{name})
+		}
+	}
+	return image
+}
+
 // readEnvFiles reads --env-file: a variable a line; a name alone takes the host's value.
 func readEnvFiles(files []string) ([]string, error) {
 	lines, err := readPairs("env-file", files)
@@ -63,7 +73,7 @@ func readEnvFiles(files []string) ([]string, error) {
 		}
 		out = append(out, line)
 	}
-	return out, nil
+	return merge(nil, out), nil // of several files the last one's
 }
 
 // readPairs reads the files of a flag: NAME=VALUE or NAME a line, comments
@@ -78,7 +88,11 @@ func readPairs(flag string, files []string) ([]string, error) {
 		lines := bufio.NewScanner(f)
 		lines.Buffer(nil, 1<<20)
 		for n := 1; lines.Scan(); n++ {
-			line := strings.TrimLeft(lines.Text(), " \t")
+			line := lines.Text()
+			if n == 1 {
+				line = strings.TrimPrefix(line, "\ufeff") // Windows' editors begin a file so
+			}
+			line = strings.TrimLeft(line, " \t")
 			if line == "" || line[0] == '#' {
 				continue
 			}

@@ -109,6 +109,8 @@ func TestEnvFile(t *testing.T) {
 		{"# comment\n\nA=1\n B = 2\nFROM_HOST\nNOT_THERE\n", "", "is no name"},
 		{"A=1=2\nFROM_HOST\nNOT_THERE\n", "A=1=2 FROM_HOST=here", ""},
 		{"=x\n", "", "is no name"},
+		{"\ufeffA=1\r\nB=2", "A=1 B=2", ""},
+		{"A=1\nB=1\nA=2\n", "A=2 B=1", ""},
 	} {
 		if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
 			t.Fatal(err)

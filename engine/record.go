@@ -159,6 +159,7 @@ func (e *Engine) Create(ctx Context, f *Flags) (*Record, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
+	named := f.Env
 	if err := f.freeze(); err != nil {
 		return nil, err
 	}
@@ -171,6 +172,7 @@ func (e *Engine) Create(ctx Context, f *Flags) (*Record, error) {
 		return nil, err
 	}
 	defer release()
+	r.Config.Env = unset(r.Config.Env, named)
 	ms, extra, err := e.mountsOf(r)
 	if err != nil {
 		return nil, err
