@@ -189,7 +189,7 @@ func TestLookUp(t *testing.T) {
 	write(low, "group", "root:x:0:\nweb:x:34:\nextra:x:99:web,root\n")
 	d := &draft{Flags: &Flags{}, layers: []string{low, high}}
 	for _, c := range []struct{ text, want string }{
-		{"", "0 0 [99]"}, {"web", "33 34 [99]"}, {"33", "33 34 [99]"}, {"web:extra", "33 99 []"}, {"1000", "1000 0 []"}, {"1000:5", "1000 5 []"},
+		{"", "0 0 [0 99]"}, {"web", "33 34 [34 99]"}, {"33", "33 34 [34 99]"}, {"web:extra", "33 99 [99]"}, {"web:", "33 34 [34 99]"}, {"1000", "1000 0 [0]"}, {"1000:5", "1000 5 [5]"},
 		{"old", "error"}, {"web:nope", "error"}, {"4294967296", "error"}, {"-1", "error"},
 	} {
 		u, err := d.lookUp(c.text)

@@ -52,8 +52,17 @@ func (d *draft) user() error {
 
 // lookUp reads USER[:GROUP], names or numbers. A user without a group is in
 // those that the image's /etc/passwd and /etc/group say.
+//
+// The user's own group is one of the further ones, too: else a setgid program
+// would be a way out of it, and files that are not for the group could be
+// read (CVE-2022-36109).
 func (d *draft) lookUp(text string) (u specs.User, err error) {
-	name, group, hasGroup := strings.Cut(text, ":")
+	defer func() {
+		if !slices.Contains(u.AdditionalGids, u.GID) {
+			u.AdditionalGids = append([]uint32{u.GID}, u.AdditionalGids...)
+		}
+	}()
+	name, group, _ := strings.Cut(text, ":")
 	if name == "" {
 		name = "0"
 	}
@@ -66,7 +75,7 @@ func (d *draft) lookUp(text string) (u specs.User, err error) {
 		return u, hint(fmt.Errorf("find user %q: the image's /etc/passwd has none of this name", name), "a number works without an entry: -u 1000")
 	}
 	u.UID = uint32(uid)
-	if hasGroup {
+	if group != "" {
 		gid, ok := d.group(group)
 		if !ok {
 			return u, hint(fmt.Errorf("find group %q: the image's /etc/group has none of this name", group), "a number works without an entry: -u 1000:1000")

@@ -200,6 +200,9 @@ func (c *compiler) privileges() error {
 	c.plan.Append(c.late...)
 	u := c.proc.User
 	keep := c.fixedGroups()
+	if keep { // nor can the group that it has anyhow be told again
+		u.AdditionalGids = slices.DeleteFunc(slices.Clone(u.AdditionalGids), func(g uint32) bool { return g == u.GID })
+	}
 	if keep && len(u.AdditionalGids) > 0 {
 		return errors.New("compile config.json: process.user.additionalGids: this user namespace forbids setgroups(2)")
 	}
