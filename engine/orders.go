@@ -57,6 +57,18 @@ func (e *Engine) orders(r *Record, s *specs.Spec) (*monitor.Orders, error) {
 	return o, nil
 }
 
+// check refuses what the monitor could not be told at the start.
+func (r *Record) check() error {
+	_, err := r.stopSignal()
+	if err == nil {
+		err = readLog(r, &monitor.Orders{})
+	}
+	if err == nil {
+		_, err = readHealth(r)
+	}
+	return err
+}
+
 // stopSignal is what asks the container to end: the flag's, else the image's, else SIGTERM.
 func (r *Record) stopSignal() (unix.Signal, error) {
 	for _, text := range [...]string{r.Flags.StopSignal, r.Config.StopSignal} {

@@ -173,6 +173,9 @@ func (e *Engine) Create(ctx Context, f *Flags) (*Record, error) {
 	}
 	defer release()
 	r.Config.Env = unset(r.Config.Env, named)
+	if err := r.check(); err != nil {
+		return nil, err
+	}
 	ms, extra, err := e.mountsOf(r)
 	if err != nil {
 		return nil, err
@@ -186,6 +189,9 @@ func (e *Engine) Create(ctx Context, f *Flags) (*Record, error) {
 	}
 	if err == nil {
 		err = e.fill(c, r)
+	}
+	if err == nil {
+		err = e.makeVolumes(r)
 	}
 	if err == nil && f.CIDFile != "" {
 		if err = os.WriteFile(f.CIDFile, []byte(r.ID), 0o644); err != nil {

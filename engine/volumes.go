@@ -108,6 +108,29 @@ func (e *Engine) mountsOf(r *Record) (ms []Mount, extra []image.Digest, err erro
 	return ms, extra, nil
 }
 
+// makeVolumes makes the volumes of a container that is not started yet: they
+// are listed from now on, and kept for it. What the image has there gets into
+// them at the start, or when somebody copies into the container.
+func (e *Engine) makeVolumes(r *Record) error {
+	d := &draft{Flags: &r.Flags, e: e, id: r.ID, image: &r.Config, layers: r.Layers}
+	ws, err := d.wishes()
+	if err != nil {
+		return err
+	}
+	for i := range ws {
+		if w := &ws[i]; w.kind == kindVolume && w.from == "" {
+			v, _, err := d.volume(w)
+			if err == nil {
+				_, err = e.CreateVolume(v, volume.Driver)
+			}
+			if err != nil {
+				return fmt.Errorf("mount %s: %w", w.target, err)
+			}
+		}
+	}
+	return nil
+}
+
 // userMounts are the mounts that flags and image ask for.
 func (d *draft) userMounts() ([]specs.Mount, error) {
 	ws, err := d.wishes()
