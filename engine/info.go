@@ -50,7 +50,7 @@ type Card struct {
 
 	// What is read only where it is asked for: see Part.
 	Networks network.Attachments // those of its last start
-	Mode     string              // "none" or "host", if it is to have no networks
+	Meant    []string            // networks that it is told to have and isn't plugged into: see WithMeant
 	Health   *monitor.Condition
 	Mounts   []Mount // what the user has mounted
 }
@@ -72,13 +72,27 @@ func WithNetworks(c *Card) (err error) {
 	return err
 }
 
-// WithMode reads what takes the networks' place.
-func WithMode(c *Card) error {
+// WithMeant reads, after WithNetworks, which networks the container is said to
+// have without being plugged into them: none or host, which Docker counts among
+// the networks, and before its first start those that it was made for.
+func WithMeant(c *Card) error {
 	r, err := loadRecord(c.Dir)
-	if err == nil && (r.Flags.Network == "none" || r.Flags.Network == "host") {
-		c.Mode = r.Flags.Network
+	if err != nil {
+		return err
 	}
-	return err
+	switch f := &r.Flags; {
+	case f.Network == "none" || f.Network == "host":
+		c.Meant = []string{f.Network}
+	case c.Status == Created && len(c.Networks.Endpoints) == 0 && f.bridged():
+		wishes, err := (&draft{Flags: f}).networkWishes()
+		if err != nil {
+			return err
+		}
+		for _, w := range wishes {
+			c.Meant = append(c.Meant, w.Network)
+		}
+	}
+	return nil
 }
 
 // WithHealth reads how a running container is.
@@ -101,7 +115,7 @@ func (e *Engine) Info(name string) (*Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	card, err := e.card(c.ID, WithNetworks, WithMode, WithHealth, WithMounts)
+	card, err := e.card(c.ID, WithNetworks, WithMeant, WithHealth, WithMounts)
 	if err != nil {
 		return nil, err
 	}

@@ -98,48 +98,70 @@ type InspectedHostConfig struct {
 		Name              string
 		MaximumRetryCount int
 	}
-	AutoRemove        bool
-	VolumesFrom       []string
-	ConsoleSize       [2]uint
-	CapAdd            []string
-	CapDrop           []string
-	CgroupnsMode      string
-	Dns               []string
-	DnsOptions        []string
-	DnsSearch         []string
-	ExtraHosts        []string
-	GroupAdd          []string
-	IpcMode           string
-	Cgroup            string
-	OomScoreAdj       int
-	PidMode           string
-	Privileged        bool
-	PublishAllPorts   bool
-	ReadonlyRootfs    bool
-	SecurityOpt       []string
-	UTSMode           string
-	UsernsMode        string
-	ShmSize           int64
-	Sysctls           map[string]string `json:",omitempty"`
-	Tmpfs             map[string]string `json:",omitempty"`
-	Runtime           string
-	CpuShares         uint64
-	Memory            int64
-	NanoCpus          int64
-	CgroupParent      string
-	BlkioWeight       uint16
-	CpuPeriod         uint64
-	CpuQuota          int64
-	CpusetCpus        string
-	CpusetMems        string
-	MemoryReservation int64
-	MemorySwap        int64
-	PidsLimit         *int64
-	Ulimits           []InspectedUlimit
-	Annotations       map[string]string `json:",omitempty"`
-	Init              *bool             `json:",omitempty"`
-	MaskedPaths       []string
-	ReadonlyPaths     []string
+	AutoRemove      bool
+	VolumeDriver    string
+	VolumesFrom     []string
+	ConsoleSize     [2]uint
+	CapAdd          []string
+	CapDrop         []string
+	CgroupnsMode    string
+	Dns             []string
+	DnsOptions      []string
+	DnsSearch       []string
+	ExtraHosts      []string
+	GroupAdd        []string
+	IpcMode         string
+	Cgroup          string
+	Links           []string
+	OomScoreAdj     int
+	PidMode         string
+	Privileged      bool
+	PublishAllPorts bool
+	ReadonlyRootfs  bool
+	SecurityOpt     []string
+	UTSMode         string
+	UsernsMode      string
+	ShmSize         int64
+	Sysctls         map[string]string `json:",omitempty"`
+	Tmpfs           map[string]string `json:",omitempty"`
+	Runtime         string
+	Isolation       string
+	CpuShares       uint64
+	Memory          int64
+	NanoCpus        int64
+	CgroupParent    string
+	BlkioWeight     uint16
+
+	BlkioWeightDevice, BlkioDeviceReadBps, BlkioDeviceWriteBps, BlkioDeviceReadIOps, BlkioDeviceWriteIOps []InspectedThrottle
+
+	CpuPeriod          uint64
+	CpuQuota           int64
+	CpuRealtimePeriod  uint64
+	CpuRealtimeRuntime int64
+	CpusetCpus         string
+	CpusetMems         string
+	Devices            []InspectedDevice
+	DeviceCgroupRules  []string
+	DeviceRequests     []string // GPUs, which there are none of
+	MemoryReservation  int64
+	MemorySwap         int64
+	MemorySwappiness   *int
+	OomKillDisable     bool
+	PidsLimit          *int64
+	Ulimits            []InspectedUlimit
+	Annotations        map[string]string `json:",omitempty"`
+	Init               *bool             `json:",omitempty"`
+	MaskedPaths        []string
+	ReadonlyPaths      []string
+}
+
+// InspectedDevice is a device of the host.
+type InspectedDevice struct{ PathOnHost, PathInContainer, CgroupPermissions string }
+
+// InspectedThrottle is a limit of a device's rate.
+type InspectedThrottle struct {
+	Path string
+	Rate uint64
 }
 
 // InspectedUlimit is a resource limit of each process.
@@ -185,6 +207,7 @@ type InspectedConfig struct {
 	Volumes      map[string]struct{}
 	WorkingDir   string
 	Entrypoint   []string
+	OnBuild      []string
 	Labels       map[string]string
 	StopSignal   string `json:",omitempty"`
 	StopTimeout  *int   `json:",omitempty"`
@@ -205,12 +228,20 @@ type InspectedNetwork struct {
 	Bridge      string
 	SandboxID   string
 	SandboxKey  string
+	HairpinMode bool
 	Ports       map[string][]InspectedBinding
-	Gateway     string
-	IPAddress   string
-	IPPrefixLen int
-	MacAddress  string
-	Networks    map[string]InspectedEndpoint
+
+	// Those on the default network.
+	EndpointID          string
+	Gateway             string
+	GlobalIPv6Address   string
+	GlobalIPv6PrefixLen int
+	IPAddress           string
+	IPPrefixLen         int
+	IPv6Gateway         string
+	MacAddress          string
+
+	Networks map[string]InspectedEndpoint
 }
 
 // InspectedBinding is where a port is published.
@@ -337,6 +368,9 @@ func (i *Info) inspectDriver() InspectedDriver {
 func inspectMounts(ms []Mount) []InspectedMount {
 	list := []InspectedMount{}
 	for _, m := range ms {
+		if m.Type == kindVolume {
+			m.Propagation = "" // Docker tells it of binds only
+		}
 		list = append(list, InspectedMount{m.Type, m.Name, m.Source, m.Destination, m.Driver, m.Mode, m.RW, m.Propagation})
 	}
 	return list
@@ -376,6 +410,9 @@ func (i *Info) inspectHostConfig(s *specs.Spec) InspectedHostConfig {
 		CgroupParent: f.CgroupParent, BlkioWeight: f.BlkioWeight, CpuPeriod: f.CPUPeriod, CpuQuota: f.CPUQuota, CpusetCpus: f.CpusetCPUs,
 		CpusetMems: f.CpusetMems, Annotations: f.Annotations, Ulimits: []InspectedUlimit{}, MaskedPaths: s.Linux.MaskedPaths, ReadonlyPaths: s.Linux.ReadonlyPaths,
 	}
+	h.VolumeDriver, h.Links, h.DeviceCgroupRules, h.MemorySwappiness, h.OomKillDisable = f.VolumeDriver, f.Link, f.DeviceRules, f.Swappiness, f.NoOOMKill
+	h.CpuRealtimePeriod, h.CpuRealtimeRuntime, h.BlkioWeightDevice = f.RealtimePeriod, f.RealtimeRuntime, []InspectedThrottle{}
+	h.devices(f)
 	h.LogConfig.Type, h.LogConfig.Config = or(f.LogDriver, logDrivers[0]), f.LogOpts
 	if h.LogConfig.Config == nil {
 		h.LogConfig.Config = map[string]string{}
@@ -403,6 +440,26 @@ func (i *Info) inspectHostConfig(s *specs.Spec) InspectedHostConfig {
 		h.limits(f, r)
 	}
 	return h
+}
+
+// devices are those that the flags name. What can't be read has been refused before.
+func (h *InspectedHostConfig) devices(f *Flags) {
+	h.Devices = []InspectedDevice{}
+	for _, text := range f.Devices {
+		src, dst, access, _ := splitDevice(text)
+		h.Devices = append(h.Devices, InspectedDevice{src, dst, access})
+	}
+	for _, t := range []struct {
+		to     *[]InspectedThrottle
+		values []string
+		bytes  bool
+	}{{&h.BlkioDeviceReadBps, f.ReadBps, true}, {&h.BlkioDeviceWriteBps, f.WriteBps, true}, {&h.BlkioDeviceReadIOps, f.ReadIOps, false}, {&h.BlkioDeviceWriteIOps, f.WriteIOps, false}} {
+		*t.to = []InspectedThrottle{}
+		for _, text := range t.values {
+			path, rate, _ := splitThrottle("", text, t.bytes)
+			*t.to = append(*t.to, InspectedThrottle{path, rate})
+		}
+	}
 }
 
 // portBindings are the ports as they were asked for: the host's is empty where
@@ -460,11 +517,12 @@ func (i *Info) inspectNetwork() InspectedNetwork {
 		}
 		n.Networks[e.Network] = v
 		if e.Network == network.Default {
-			n.Gateway, n.IPAddress, n.IPPrefixLen, n.MacAddress = v.Gateway, v.IPAddress, v.IPPrefixLen, v.MacAddress
+			n.EndpointID, n.Gateway, n.IPAddress, n.IPPrefixLen, n.MacAddress = v.EndpointID, v.Gateway, v.IPAddress, v.IPPrefixLen, v.MacAddress
+			n.IPv6Gateway, n.GlobalIPv6Address, n.GlobalIPv6PrefixLen = v.IPv6Gateway, v.GlobalIPv6Address, v.GlobalIPv6PrefixLen
 		}
 	}
-	if i.Mode != "" { // Docker counts these two among the networks
-		n.Networks[i.Mode] = InspectedEndpoint{}
+	for _, name := range i.Meant {
+		n.Networks[name] = InspectedEndpoint{}
 	}
 	if i.Pid == 0 {
 		return n

@@ -187,13 +187,12 @@ func (d *draft) blockIO(r *specs.LinuxResources) error {
 	return nil
 }
 
-// throttle reads PATH:RATE.
-func throttle(flag, text string, bytes bool) (t specs.LinuxThrottleDevice, err error) {
+// splitThrottle reads PATH:RATE.
+func splitThrottle(flag, text string, bytes bool) (path string, rate uint64, err error) {
 	i := strings.LastIndexByte(text, ':')
 	if i <= 0 {
-		return t, hint(fmt.Errorf("read --%s=%s: no device and rate", flag, text), "for instance --%s /dev/sda:1mb", flag)
+		return "", 0, hint(fmt.Errorf("read --%s=%s: no device and rate", flag, text), "for instance --%s /dev/sda:1mb", flag)
 	}
-	var rate uint64
 	if bytes {
 		var n int64
 		if n, err = units.RAMInBytes(text[i+1:]); n < 0 {
@@ -204,14 +203,23 @@ func throttle(flag, text string, bytes bool) (t specs.LinuxThrottleDevice, err e
 		rate, err = strconv.ParseUint(text[i+1:], 10, 64)
 	}
 	if err != nil {
-		return t, fmt.Errorf("read --%s=%s: %q is no rate", flag, text, text[i+1:])
+		return "", 0, fmt.Errorf("read --%s=%s: %q is no rate", flag, text, text[i+1:])
+	}
+	return text[:i], rate, nil
+}
+
+// throttle finds the device.
+func throttle(flag, text string, bytes bool) (t specs.LinuxThrottleDevice, err error) {
+	path, rate, err := splitThrottle(flag, text, bytes)
+	if err != nil {
+		return t, err
 	}
 	var st unix.Stat_t
-	if err := unix.Stat(text[:i], &st); err != nil {
+	if err := unix.Stat(path, &st); err != nil {
 		return t, fmt.Errorf("read --%s=%s: open device: %w", flag, text, err)
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFBLK {
-		return t, fmt.Errorf("read --%s=%s: %s is no block device", flag, text, text[:i])
+		return t, fmt.Errorf("read --%s=%s: %s is no block device", flag, text, path)
 	}
 	t.Major, t.Minor, t.Rate = int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev)), rate
 	return t, nil

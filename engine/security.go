@@ -134,10 +134,10 @@ func (d *draft) devices() error {
 	return nil
 }
 
-// addDevice reads PATH[:PATH IN CONTAINER][:PERMISSIONS].
-func (d *draft) addDevice(text string) error {
+// splitDevice reads PATH[:PATH IN CONTAINER][:PERMISSIONS].
+func splitDevice(text string) (src, dst, access string, err error) {
 	parts := strings.Split(text, ":")
-	src, dst, access := parts[0], parts[0], "rwm"
+	src, dst, access = parts[0], parts[0], "rwm"
 	switch {
 	case len(parts) == 2 && strings.HasPrefix(parts[1], "/"):
 		dst = parts[1]
@@ -146,10 +146,19 @@ func (d *draft) addDevice(text string) error {
 	case len(parts) == 3:
 		dst, access = parts[1], parts[2]
 	case len(parts) > 3:
-		return fmt.Errorf("read --device %q: too many parts", text)
+		return "", "", "", fmt.Errorf("read --device %q: too many parts", text)
 	}
 	if access == "" || strings.Trim(access, "rwm") != "" {
-		return hint(fmt.Errorf("read --device %q: %q are no permissions", text, access), "any of r, w and m")
+		return "", "", "", hint(fmt.Errorf("read --device %q: %q are no permissions", text, access), "any of r, w and m")
+	}
+	return src, dst, access, nil
+}
+
+// addDevice gives the container a device of the host.
+func (d *draft) addDevice(text string) error {
+	src, dst, access, err := splitDevice(text)
+	if err != nil {
+		return err
 	}
 	dev, err := device(src)
 	if err != nil {

@@ -93,7 +93,7 @@ func partsOf(f *format.Format, set filter.Set) (parts []engine.Part) {
 		parts = append(parts, engine.WithNetworks)
 	}
 	if asked("Networks", "network") {
-		parts = append(parts, engine.WithMode)
+		parts = append(parts, engine.WithMeant)
 	}
 	if asked("Status", "health") {
 		parts = append(parts, engine.WithHealth)
@@ -116,8 +116,8 @@ func listContainer(i *engine.Card) *listing.Container {
 	for _, e := range i.Networks.Endpoints {
 		c.Networks = append(c.Networks, listing.Network{Name: e.Network, ID: e.NetworkID})
 	}
-	if i.Mode != "" {
-		c.Networks = append(c.Networks, listing.Network{Name: i.Mode})
+	for _, name := range i.Meant {
+		c.Networks = append(c.Networks, listing.Network{Name: name})
 	}
 	for _, m := range i.Mounts {
 		c.Mounts = append(c.Mounts, listing.Mount{Name: m.Name, Source: m.Source, Destination: m.Destination})
