@@ -33,6 +33,9 @@ func (e *Engine) CreateNetwork(d network.Definition) (network.Network, []string,
 	if _, err := rand.Read(seed[:]); err != nil {
 		return network.Network{}, nil, err
 	}
+	if d.Name == network.Default || slices.ContainsFunc(modes[:], func(m network.Network) bool { return m.Name == d.Name }) {
+		return network.Network{}, nil, hint(fmt.Errorf("create network %q: it is always there", d.Name), "give another name")
+	}
 	n, warnings, err := network.Create(e.Dir, d, seed, time.Now())
 	if errors.Is(err, os.ErrExist) {
 		return n, nil, hint(fmt.Errorf("create network %q: there is one of this name", d.Name), "vitro network inspect %s shows it", d.Name)
@@ -75,14 +78,6 @@ func (e *Engine) networkName(name string) (string, error) {
 	return n.Name, err
 }
 
-// missingDefault says of the default network that it comes with its first container.
-func (e *Engine) missingDefault(name string, err error) error {
-	if name == network.Default {
-		return hint(err, "the default network is made when its first container starts")
-	}
-	return err
-}
-
 // RemoveNetwork removes a network that has no containers.
 func (e *Engine) RemoveNetwork(name string) error {
 	if err := e.Sweep(); err != nil {
@@ -96,8 +91,9 @@ func (e *Engine) RemoveNetwork(name string) error {
 	return network.Remove(e.Dir, name)
 }
 
-// PruneNetworks removes all networks that have no containers, and returns their names.
-func (e *Engine) PruneNetworks() (removed []string, err error) {
+// PruneNetworks removes the networks that have no containers, of those that also
+// says yes to, and returns their names.
+func (e *Engine) PruneNetworks(also func(network.Network) bool) (removed []string, err error) {
 	if err := e.Sweep(); err != nil {
 		return nil, err
 	}
@@ -106,7 +102,7 @@ func (e *Engine) PruneNetworks() (removed []string, err error) {
 		return nil, err
 	}
 	for _, n := range list {
-		if n.IsDefault() {
+		if n.IsDefault() || !also(n) {
 			continue
 		}
 		err := network.Remove(e.Dir, n.Name)
@@ -260,15 +256,18 @@ func (e *Engine) DisconnectNetwork(container, name string) error {
 
 // Ports are the lines of `vitro port`: all of a running container's, or those of one of its ports.
 func (e *Engine) Ports(container, port string) ([]string, error) {
-	id, _, err := e.running(container)
+	c, err := e.find(container)
 	if err != nil {
 		return nil, err
 	}
-	at, err := network.ReadAttachments(filepath.Join(e.Containers.Root, id))
-	if err != nil {
-		return nil, err
+	var lines []string
+	if c.State != nil && c.State.Alive() { // else nothing leads to it
+		at, err := network.ReadAttachments(c.Dir)
+		if err != nil {
+			return nil, err
+		}
+		lines = at.PortLines(port)
 	}
-	lines := at.PortLines(port)
 	if port != "" && len(lines) == 0 {
 		return nil, fmt.Errorf("find port %s of container %q: it is not published", port, container)
 	}

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"net/netip"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"vitro/network"
@@ -67,15 +69,33 @@ type NetworkMember struct {
 	Ports     []network.Port `json:",omitempty"` // that lead here
 }
 
-// InspectNetwork looks at a network, its containers, and who else decides about its packets.
-func (e *Engine) InspectNetwork(name string) (*NetworkView, error) {
-	name, err := e.networkName(name)
-	if err != nil {
-		return nil, err
+// FindNetwork finds a network by its name or the beginning of its ID, also
+// what stands among the networks without being made: none, host, and the
+// default network before its first container. The error is a
+// *network.UnknownError if there is none.
+func (e *Engine) FindNetwork(name string) (network.Network, error) {
+	if name == "default" {
+		name = network.Default
 	}
 	n, err := network.Lookup(e.Dir, name)
+	if err == nil {
+		return n, nil
+	}
+	list, listErr := e.Networks()
+	i := slices.IndexFunc(list, func(n network.Network) bool {
+		return n.Name == name || len(name) > 3 && strings.HasPrefix(n.ID(), name)
+	})
+	if listErr != nil || i < 0 {
+		return n, err
+	}
+	return list[i], nil
+}
+
+// InspectNetwork looks at a network, its containers, and who else decides about its packets.
+func (e *Engine) InspectNetwork(name string) (*NetworkView, error) {
+	n, err := e.FindNetwork(name)
 	if err != nil {
-		return nil, e.missingDefault(name, err)
+		return nil, err
 	}
 	v := &NetworkView{Name: n.Name, Id: n.ID(), Created: n.Created, Scope: "local", Driver: n.Driver, EnableIPv4: n.Subnet.IsValid(), EnableIPv6: n.Subnet6.IsValid(),
 		IPAM: NetworkIPAM{Driver: "default", Config: []NetworkSubnet{}}, Internal: n.Internal, Containers: map[string]NetworkMember{},

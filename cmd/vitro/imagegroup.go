@@ -8,7 +8,6 @@ import (
 	"os"
 	"time"
 
-	units "github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
 	"vitro/engine"
@@ -73,11 +72,9 @@ func imagePruneCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		until := time.Time{}
-		for _, v := range set.Values("until") {
-			if until, err = filter.Time(v, time.Now()); err != nil {
-				return err
-			}
+		until, err := untilOf(set)
+		if err != nil {
+			return err
 		}
 		e, err := a.engine()
 		if err != nil {
@@ -90,24 +87,26 @@ func imagePruneCommand(a *app) *cobra.Command {
 		if !force && !confirm(os.Stdin, os.Stdout, warning) {
 			return nil
 		}
-		res, err := e.PruneImages(all, func(i *engine.InspectedImage) bool {
-			return set.Label(i.Config.Labels) && (until.IsZero() || i.Created.Before(until))
-		})
-		if len(res.Untagged)+len(res.Deleted) > 0 {
-			fmt.Println("Deleted Images:")
-		}
-		for _, name := range res.Untagged {
-			fmt.Println("untagged:", name)
-		}
-		for _, id := range res.Deleted {
-			fmt.Println("deleted:", id)
-		}
-		if len(res.Untagged)+len(res.Deleted) > 0 {
-			fmt.Println()
-		}
-		fmt.Printf("Total reclaimed space: %s\n", units.HumanSize(float64(res.Bytes)))
+		freed, err := pruneImages(e, all, set, until)
+		fmt.Println("Total reclaimed space:", format.Size(freed))
 		return err
 	}
 	c.RunE = a.one(c.RunE)
 	return c
+}
+
+// pruneImages removes images that nobody uses, of those that a filter lets through.
+func pruneImages(e *engine.Engine, all bool, set filter.Set, until time.Time) (freed int64, err error) {
+	res, err := e.PruneImages(all, func(i *engine.InspectedImage) bool {
+		return set.Label(i.Config.Labels) && (until.IsZero() || i.Created.Before(until))
+	})
+	var lines []string
+	for _, name := range res.Untagged {
+		lines = append(lines, "untagged: "+name)
+	}
+	for _, id := range res.Deleted {
+		lines = append(lines, "deleted: "+string(id))
+	}
+	printRemoved("Images", lines)
+	return res.Bytes, err
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -98,7 +99,7 @@ func networkCreateCommand(a *app) *cobra.Command {
 		for _, w := range warnings {
 			fmt.Fprintln(os.Stderr, "vitro: warning:", w)
 		}
-		fmt.Println(n.Name)
+		fmt.Println(n.ID())
 		return nil
 	}
 	return c
@@ -228,15 +229,41 @@ func namesCommand(use, short string, do func() ([]string, error)) *cobra.Command
 }
 
 func networkPruneCommand(a *app) *cobra.Command {
-	c := namesCommand("prune", "remove all networks that have no containers", func() ([]string, error) {
+	var force bool
+	var filters []string
+	c := &cobra.Command{Use: "prune", Short: "remove all networks that have no containers", Args: cobra.NoArgs}
+	c.Flags().BoolVarP(&force, "force", "f", false, "don't ask")
+	c.Flags().StringArrayVar(&filters, "filter", nil, "only those: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]")
+	c.RunE = func(*cobra.Command, []string) error {
+		set, err := filter.Parse(filters, filter.Prune)
+		if err != nil {
+			return err
+		}
+		until, err := untilOf(set)
+		if err != nil {
+			return err
+		}
+		if !force && !confirm(os.Stdin, os.Stdout, "WARNING! This will remove all custom networks not used by at least one container.") {
+			return nil
+		}
 		e, err := a.engine()
 		if err != nil {
-			return nil, err
+			return err
 		}
-		return e.PruneNetworks()
-	})
-	c.Flags().BoolP("force", "f", false, "don't ask (it never does)")
+		return pruneNetworks(e, set, until)
+	}
+	c.RunE = a.one(c.RunE)
 	return c
+}
+
+// pruneNetworks removes the networks that have no containers, of those that a filter lets through.
+func pruneNetworks(e *engine.Engine, set filter.Set, until time.Time) error {
+	removed, err := e.PruneNetworks(func(n network.Network) bool {
+		return (until.IsZero() || n.Created.Before(until)) && set.Label(n.Labels)
+	})
+	slices.Sort(removed)
+	printRemoved("Networks", removed)
+	return err
 }
 
 func networkReloadCommand(a *app) *cobra.Command {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"vitro/container"
 	"vitro/engine"
@@ -219,7 +220,9 @@ func updateCommand(a *app) *cobra.Command {
 	limitFlags(c.Flags(), f)
 	c.Flags().StringVar(&f.Restart, "restart", "", "start it again at its end: no, always, unless-stopped, on-failure[:TIMES]")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if c.Flags().NFlag() == 0 {
+		asked := false
+		c.Flags().Visit(func(f *pflag.Flag) { asked = asked || f.Name != "root" })
+		if !asked {
 			return &engine.Error{Err: fmt.Errorf("update containers: nothing is to be changed"), Text: "give a limit: vitro update --help lists them"}
 		}
 		return a.each(args, false, func(e *engine.Engine, name string) error { return e.Update(name, f) })
@@ -238,6 +241,10 @@ func containerPruneCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		until, err := untilOf(set)
+		if err != nil {
+			return err
+		}
 		if !force && !confirm(os.Stdin, os.Stdout, "WARNING! This will remove all stopped containers.") {
 			return nil
 		}
@@ -245,7 +252,7 @@ func containerPruneCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		freed, err := pruneContainers(e, set)
+		freed, err := pruneContainers(e, set, until)
 		fmt.Println("Total reclaimed space:", format.Size(freed))
 		return err
 	}
@@ -253,14 +260,18 @@ func containerPruneCommand(a *app) *cobra.Command {
 	return c
 }
 
-// pruneContainers removes the containers that don't run, of those that a filter lets through.
-func pruneContainers(e *engine.Engine, set filter.Set) (freed int64, err error) {
-	var until time.Time
+// untilOf is the moment that a filter for prune names: what is younger stays. Zero if it names none.
+func untilOf(set filter.Set) (until time.Time, err error) {
 	for _, v := range set.Values("until") {
 		if until, err = filter.Time(v, time.Now()); err != nil {
-			return 0, err
+			return until, err
 		}
 	}
+	return until, nil
+}
+
+// pruneContainers removes the containers that don't run, of those that a filter lets through.
+func pruneContainers(e *engine.Engine, set filter.Set, until time.Time) (freed int64, err error) {
 	removed, freed, err := e.Prune(func(i *engine.Card) bool {
 		return (until.IsZero() || i.Created.Before(until)) && set.Label(i.Labels)
 	})

@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"vitro/engine"
 	"vitro/filter"
 	"vitro/format"
-	"vitro/image"
 )
 
 func systemCommand(a *app) *cobra.Command {
@@ -34,6 +34,13 @@ func pruneCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		until, err := untilOf(set)
+		if err != nil {
+			return err
+		}
+		if volumes && !until.IsZero() {
+			return &engine.Error{Err: errors.New("read --filter until: nobody knows since when a volume is not used"), Text: "leave --volumes away, and vitro volume prune"}
+		}
 		warning := "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n"
 		if volumes {
 			warning += "  - all anonymous volumes not used by at least one container\n"
@@ -50,33 +57,23 @@ func pruneCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return prune(e, set, all, volumes)
+		return prune(e, set, until, all, volumes)
 	}
 	c.RunE = a.one(c.RunE)
 	return c
 }
 
 // prune removes all that nobody uses: containers first, since they use the rest.
-func prune(e *engine.Engine, set filter.Set, all, volumes bool) error {
-	freed, err := pruneContainers(e, set)
-	errs := []error{err}
-	networks, err := e.PruneNetworks()
-	printRemoved("Networks", networks)
-	errs = append(errs, err)
+func prune(e *engine.Engine, set filter.Set, until time.Time, all, volumes bool) error {
+	total, err := pruneContainers(e, set, until)
+	errs := []error{err, pruneNetworks(e, set, until)}
 	if volumes {
-		errs = append(errs, pruneVolumes(e, os.Stdout, false, set))
+		freed, err := pruneVolumes(e, false, set)
+		total, errs = total+freed, append(errs, err)
 	}
-	images, err := e.PruneImages(all, func(i *engine.InspectedImage) bool { return set.Label(i.Config.Labels) })
-	printRemoved("Images", append(images.Untagged, digests(images.Deleted)...))
-	fmt.Println("Total reclaimed space:", format.Size(freed+images.Bytes))
+	freed, err := pruneImages(e, all, set, until)
+	fmt.Println("Total reclaimed space:", format.Size(total+freed))
 	return errors.Join(append(errs, err)...)
-}
-
-func digests(list []image.Digest) (text []string) {
-	for _, d := range list {
-		text = append(text, string(d))
-	}
-	return text
 }
 
 func sweepCommand(a *app) *cobra.Command {

@@ -14,7 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	units "github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
 	"vitro/engine"
@@ -210,7 +209,9 @@ func volumePruneCommand(a *app) *cobra.Command {
 		if !force && !confirm(os.Stdin, os.Stdout, "WARNING! This will remove "+kind+" local volumes not used by at least one container.") {
 			return nil
 		}
-		return pruneVolumes(e, os.Stdout, all, set)
+		freed, err := pruneVolumes(e, all, set)
+		fmt.Println("Total reclaimed space:", format.Size(freed))
+		return err
 	}
 	c.RunE = a.one(c.RunE)
 	return c
@@ -224,14 +225,14 @@ func confirm(in io.Reader, out io.Writer, warning string) bool {
 	return line == "y" || line == "yes"
 }
 
-func pruneVolumes(e *engine.Engine, w io.Writer, all bool, set filter.Set) error {
+// pruneVolumes removes volumes that no container uses, of those that a filter lets through; of those with a name only if all is set.
+func pruneVolumes(e *engine.Engine, all bool, set filter.Set) (freed int64, err error) {
 	list, err := e.Volumes.List()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	users := e.VolumeUsers()
 	var gone []string
-	var bytes int64
 	var errs []error
 	for _, v := range list {
 		if users[v.Name] > 0 || !all && !v.Anonymous || !set.Label(v.Labels) {
@@ -241,16 +242,13 @@ func pruneVolumes(e *engine.Engine, w io.Writer, all bool, set filter.Set) error
 		var used *volume.InUseError
 		switch err := e.RemoveVolume(v.Name); {
 		case err == nil:
-			gone, bytes = append(gone, v.Name), bytes+size
+			gone, freed = append(gone, v.Name), freed+size
 		case !errors.As(err, &used) && !errors.Is(err, volume.ErrNotFound):
 			errs = append(errs, err)
 		}
 	}
-	if len(gone) > 0 {
-		fmt.Fprintf(w, "Deleted Volumes:\n%s\n\n", strings.Join(gone, "\n"))
-	}
-	fmt.Fprintf(w, "Total reclaimed space: %s\n", units.HumanSize(float64(bytes)))
-	return errors.Join(errs...)
+	printRemoved("Volumes", gone)
+	return freed, errors.Join(errs...)
 }
 
 // folderSize is what the files below a folder take up, as far as we may look.

@@ -44,7 +44,7 @@ func (m *machine) end() {
 	if ids := strings.Fields(m.must("ps", "-aq")); len(ids) > 0 {
 		m.must(append([]string{"rm", "-f"}, ids...)...)
 	}
-	m.must("network", "prune")
+	m.must("network", "prune", "-f")
 	pid := m.net()
 	for end := time.Now().Add(time.Minute); pid != 0 && unix.Kill(pid, 0) == nil; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
