@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"text/tabwriter"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -125,17 +126,25 @@ func psLines(table string, pids []int) (string, error) {
 	if column < 0 {
 		return "", hint(errors.New("run ps: its table has no column PID"), "choose options that show one: -o pid,args")
 	}
-	out := head + "\n"
+	titles := strings.Fields(head)
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 20, 1, 3, ' ', 0) // Docker's layout
+	fmt.Fprintln(w, strings.Join(titles, "\t"))
 	for line := range strings.Lines(rest) {
 		f := strings.Fields(line)
 		if column >= len(f) {
 			continue
 		}
-		if pid, err := strconv.Atoi(f[column]); err == nil && slices.Contains(pids, pid) {
-			out += line
+		if pid, err := strconv.Atoi(f[column]); err != nil || !slices.Contains(pids, pid) {
+			continue
 		}
+		if last := len(titles) - 1; len(f) > last { // the last column may have spaces in it
+			f = append(f[:last], strings.Join(f[last:], " "))
+		}
+		fmt.Fprintln(w, strings.Join(f, "\t"))
 	}
-	return out, nil
+	err := w.Flush()
+	return b.String(), err
 }
 
 // Prune removes the containers that don't run, of those that match. It returns

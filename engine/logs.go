@@ -12,8 +12,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -59,6 +61,35 @@ func (e *Engine) Logs(ctx context.Context, name string, q LogQuery, f func(LogLi
 	}
 	l := &logReader{c: c, q: q, f: f, held: func() bool { return e.held(c) }}
 	return l.read(ctx)
+}
+
+// LogDetails are the labels and variables of a container that --log-opt labels
+// and env name, as Docker has them: sorted, escaped as in a URL, with commas.
+func (e *Engine) LogDetails(name string) (string, error) {
+	c, err := e.find(name)
+	if err != nil {
+		return "", err
+	}
+	r, err := loadRecord(c.Dir)
+	if err != nil {
+		return "", err
+	}
+	var list []string
+	add := func(key, value string) { list = append(list, url.QueryEscape(key)+"="+url.QueryEscape(value)) }
+	all := labels(r.Config.Labels, r.Flags.Labels)
+	for _, key := range strings.Split(r.Flags.LogOpts["labels"], ",") {
+		if value, ok := all[key]; ok {
+			add(key, value)
+		}
+	}
+	asked := strings.Split(r.Flags.LogOpts["env"], ",")
+	for _, v := range merge(r.Config.Env, r.Flags.Env) {
+		if key, value, _ := strings.Cut(v, "="); slices.Contains(asked, key) {
+			add(key, value)
+		}
+	}
+	slices.Sort(list)
+	return strings.Join(list, ","), nil
 }
 
 // journal has journalctl(1) read the lines.

@@ -35,7 +35,10 @@ func cpCommand(a *app) *cobra.Command {
 	c.Flags().BoolVarP(&f.archive, "archive", "a", false, "keep the owners; else files become the container's root's, or yours")
 	c.Flags().BoolVarP(&f.follow, "follow-link", "L", false, "copy what a link at SOURCE points to")
 	c.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors")
-	c.RunE = func(_ *cobra.Command, args []string) error {
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if !c.Flags().Changed("quiet") {
+			f.quiet = !isTerminal(1) // a script reads it in its mail
+		}
 		from, source := splitPlace(args[0])
 		to, dest := splitPlace(args[1])
 		switch {

@@ -30,7 +30,6 @@ func open(name string) (io.ReadCloser, error) {
 
 func loadCommand(a *app) *cobra.Command {
 	var file string
-	var quiet bool
 	c := &cobra.Command{
 		Use:     "load [-i FILE]",
 		Short:   "load images from an archive, as docker save and skopeo write them",
@@ -38,7 +37,7 @@ func loadCommand(a *app) *cobra.Command {
 		Args:    cobra.NoArgs,
 	}
 	c.Flags().StringVarP(&file, "input", "i", "", "the archive; - is standard input")
-	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "print nothing but errors")
+	c.Flags().BoolP("quiet", "q", false, "no progress, which there is none of")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		e, err := a.engine()
 		if err != nil {
@@ -56,9 +55,6 @@ func loadCommand(a *app) *cobra.Command {
 		}
 		for _, img := range imgs {
 			e.TellImage("load", strings.Join(img.Refs[:min(1, len(img.Refs))], ""), img)
-			if quiet {
-				continue
-			}
 			if len(img.Refs) == 0 {
 				fmt.Println("Loaded image ID:", img.ID)
 			}
@@ -140,7 +136,10 @@ func removeAll(_ context.Context, e *engine.Engine, names []string, force bool) 
 			fmt.Println("Deleted:", d)
 		}
 		var none *image.NotFoundError
-		if err != nil && !(force && errors.As(err, &none)) {
+		switch {
+		case force && errors.As(err, &none):
+			report(err)
+		case err != nil:
 			errs = append(errs, err)
 		}
 	}

@@ -163,10 +163,14 @@ func removeCommand(a *app) *cobra.Command {
 	c.Flags().BoolVarP(&force, "force", "f", false, "even those that run: they are killed; no error if there is none")
 	c.Flags().BoolVarP(&volumes, "volumes", "v", false, "with their anonymous volumes")
 	c.RunE = func(_ *cobra.Command, args []string) error {
-		return a.each(args, false, func(e *engine.Engine, name string) error {
+		return a.each(args, true, func(e *engine.Engine, name string) error {
 			err := e.Remove(name, force, volumes)
-			if force && errors.Is(err, container.ErrNotFound) {
+			switch {
+			case force && errors.Is(err, container.ErrNotFound):
+				report(err)
 				return nil
+			case err == nil:
+				fmt.Println(name)
 			}
 			return err
 		})
@@ -271,7 +275,7 @@ func execCommand(a *app) *cobra.Command {
 			return err
 		}
 		if f.Terminal && f.Interactive && !isTerminal(0) && !f.Detach {
-			return &engine.Error{Err: errors.New("exec with -t: the input is not a terminal"), Text: "leave -t away: -i alone passes the input on"}
+			return &noTerminal{"exec"}
 		}
 		f.Size = terminalSize()
 		e, err := a.engine()

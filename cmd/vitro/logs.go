@@ -50,7 +50,15 @@ func logsCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		extra := ""
+		if details {
+			if extra, err = e.LogDetails(args[0]); err != nil {
+				return err
+			}
+			extra += " "
+		}
 		return e.Logs(c.Context(), args[0], q, func(l engine.LogLine) error {
+			l.Text = extra + l.Text
 			out := os.Stdout
 			if l.Stream == "stderr" {
 				out = os.Stderr

@@ -134,19 +134,22 @@ func exitCode(ran *cobra.Command, err error) int {
 	var start *monitor.StartError
 	var own interface{ ExitCode() int }
 	verb := strings.TrimPrefix(strings.TrimPrefix(ran.CommandPath(), "vitro "), "container ")
-	makes := verb == "run" || verb == "create" // and not volume create
 	switch {
 	case errors.As(err, &start), errors.As(err, &fault):
-		if !makes && verb != "exec" {
+		if verb != "run" && verb != "exec" {
 			return 1
 		}
+		code := run.ExitCode(err)
 		if start != nil {
-			return start.Code
+			code = start.Code
 		}
-		return run.ExitCode(err)
+		if code == 125 && verb == "exec" { // the engine is well; the command can't be run
+			code = 126
+		}
+		return code
 	case errors.As(err, &own):
 		return own.ExitCode()
-	case makes:
+	case verb == "run":
 		return run.ExitCode(err)
 	}
 	return 1

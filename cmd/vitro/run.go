@@ -223,6 +223,13 @@ func (a *attachFlags) attachment(wants monitor.Attach, terminal bool) (*monitor.
 	return &monitor.Attachment{Streams: wants, Terminal: terminal, DetachKeys: keys, Proxy: a.proxy, Warn: warn}, nil
 }
 
+// A noTerminal is -it where no terminal is.
+type noTerminal struct{ verb string }
+
+func (e *noTerminal) Error() string { return e.verb + " with -t: the input is not a terminal" }
+func (e *noTerminal) Hint() string  { return "leave -t away: -i alone passes the input on" }
+func (e *noTerminal) ExitCode() int { return 1 }
+
 func warn(text string) { fmt.Fprintln(os.Stderr, "vitro: warning:", text) }
 
 func runCommand(a *app) *cobra.Command {
@@ -245,7 +252,7 @@ func runCommand(a *app) *cobra.Command {
 			return err
 		}
 		if f.Terminal && f.Interactive && !isTerminal(0) && !at.detach {
-			return &engine.Error{Err: errors.New("run container with -t: the input is not a terminal"), Text: "leave -t away: -i alone passes the input on"}
+			return &noTerminal{"run container"}
 		}
 		wants, err := at.wants(f)
 		if err != nil {
