@@ -71,7 +71,7 @@ test-suites: ## runc's, crun's and CRI's own suites: vitro-oci beside each; TEST
 	@bin/test-suites $(TESTFLAGS)
 
 .PHONY: test-engines
-test-engines: ## vitro-oci as the runtime of Podman, dockerd, containerd; TESTFLAGS: -short, -run NAME, …
+test-engines: ## vitro-oci as the runtime of Podman, dockerd, containerd; vitro beside docker; TESTFLAGS: -short, -run NAME, …
 	@test/setup engines
 	@$(MAKE) -s build
 	@$(GO) build -o bin/report ./test/report

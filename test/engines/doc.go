@@ -19,6 +19,10 @@
 //	                                        that fails there, too, is the
 //	                                        engine's or the machine's
 //
+// TestAlike is the other way round: what people type for docker is played with
+// dockerd and with vitro itself, and both are to print the same
+// (cases_alike_test.go).
+//
 // Not for what the runtime does by itself: that is checked by package e2e and
 // by the conformance suite, which say more when something is wrong.
 package engines
