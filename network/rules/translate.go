@@ -29,6 +29,7 @@ const (
 	kindState
 	kindNumber // of the machine's byte order
 	kindType   // of an address
+	kindStatus // of a connection
 )
 
 // A register is what an expression has loaded, by name, or as a value.
@@ -48,6 +49,7 @@ type translator struct {
 	regs     [64]register
 	words    []string
 	protocol string // was asked for, and not yet said
+	nfproto  string // the same; addresses say it
 	nat      *NAT
 	seen     NAT // conditions
 	comment  string
@@ -58,8 +60,12 @@ func (t *translator) say(format string, args ...any) {
 	t.words = append(t.words, fmt.Sprintf(format, args...))
 }
 
-// flush says the protocol, if no port has said it.
+// flush says the protocol, if no port has said it, and IP's version, if no address has.
 func (t *translator) flush() {
+	if p := t.nfproto; p != "" {
+		t.nfproto = ""
+		t.words = append(t.words, "meta nfproto "+p)
+	}
 	if p := t.protocol; p != "" {
 		t.protocol = ""
 		t.words = append(t.words, "meta l4proto "+p)
@@ -135,7 +141,7 @@ var metas = [...]struct {
 }{
 	{expr.MetaKeyIIFNAME, "iifname", kindName}, {expr.MetaKeyOIFNAME, "oifname", kindName},
 	{expr.MetaKeyIIF, "iif", kindNumber}, {expr.MetaKeyOIF, "oif", kindNumber},
-	{expr.MetaKeyL4PROTO, "meta l4proto", kindProtocol}, {expr.MetaKeyNFPROTO, "nfproto", kindFamily},
+	{expr.MetaKeyL4PROTO, "meta l4proto", kindProtocol}, {expr.MetaKeyNFPROTO, "meta nfproto", kindFamily},
 	{expr.MetaKeyMARK, "meta mark", kindNumber}, {expr.MetaKeyNFTRACE, "meta nftrace", kindNumber}, {expr.MetaKeySKUID, "skuid", kindNumber},
 	{expr.MetaKeyPROTOCOL, "protocol", kindBytes}, {expr.MetaKeyPKTTYPE, "pkttype", kindBytes},
 }
@@ -182,7 +188,7 @@ func ct(e *expr.Ct) register {
 	case expr.CtKeySTATE:
 		return register{name: "ct state", kind: kindState}
 	case expr.CtKeySTATUS:
-		return register{name: "ct status", kind: kindNumber}
+		return register{name: "ct status", kind: kindStatus}
 	case expr.CtKeyMARK:
 		return register{name: "ct mark", kind: kindNumber}
 	}
@@ -227,8 +233,9 @@ func operator(op expr.CmpOp, maskOnly bool) string {
 
 // compare is a condition.
 func (t *translator) compare(r *register, op expr.CmpOp, data []byte) {
-	if r.kind == kindFamily {
-		return // of inet tables: the addresses say it
+	if r.kind == kindFamily && op == expr.CmpOpEq {
+		t.nfproto = r.format(data)
+		return
 	}
 	if r.kind == kindProtocol && op == expr.CmpOpEq {
 		t.protocol = r.format(data)
@@ -266,6 +273,8 @@ func (t *translator) condition(r *register, op, text string) {
 	case "sport", "dport":
 		t.protocol = "" // it is said here
 		name = cmp.Or(t.seen.Protocol, "th") + " " + name
+	case "ip saddr", "ip daddr", "ip6 saddr", "ip6 daddr":
+		t.nfproto = ""
 	}
 	if op == "" {
 		switch r.name {
@@ -389,7 +398,21 @@ func protocolName(n byte) string {
 	return fmt.Sprint(n)
 }
 
-var states = [...]string{"invalid", "established", "related", "new"}
+var (
+	states   = [...]string{"invalid", "established", "related", "new", "", "", "untracked"}
+	statuses = [...]string{"expected", "seen-reply", "assured", "confirmed", "snat", "dnat", "seq-adjust"}
+)
+
+// bitNames are the names of the bits that are set.
+func bitNames(names []string, n uint32) string {
+	var words []string
+	for i, s := range names {
+		if n&(1<<i) != 0 && s != "" {
+			words = append(words, s)
+		}
+	}
+	return strings.Join(words, ",")
+}
 
 var addressTypes = [...]string{"unspec", "unicast", "local", "broadcast", "anycast", "multicast", "blackhole", "unreachable", "prohibit"}
 
@@ -409,19 +432,19 @@ func (r *register) format(b []byte) string {
 		return fmt.Sprintf("%q", strings.TrimRight(string(b), "\x00"))
 	case r.kind == kindProtocol && len(b) >= 1:
 		return protocolName(b[0])
+	case r.kind == kindFamily && len(b) == 1 && b[0] == unix.NFPROTO_IPV4:
+		return "ipv4"
+	case r.kind == kindFamily && len(b) == 1 && b[0] == unix.NFPROTO_IPV6:
+		return "ipv6"
 	case len(b) != 4:
 		return fmt.Sprintf("0x%x", b)
 	}
 	n := binaryutil.NativeEndian.Uint32(b)
 	switch r.kind {
 	case kindState:
-		var words []string
-		for i, s := range states {
-			if n&(1<<i) != 0 {
-				words = append(words, s)
-			}
-		}
-		return strings.Join(words, ",")
+		return bitNames(states[:], n)
+	case kindStatus:
+		return bitNames(statuses[:], n)
 	case kindType:
 		if int(n) < len(addressTypes) {
 			return addressTypes[n]

@@ -23,11 +23,11 @@ func (t *translator) match(name string, info xt.InfoAny) {
 	case *xt.AddrType:
 		t.addressType(i.Source, i.Dest, i.InvertSource, i.InvertDest)
 	case *xt.ConntrackMtinfo3:
-		t.state(i.StateMask)
+		t.state(i.StateMask, i.MatchFlags, i.InvertFlags)
 	case *xt.ConntrackMtinfo2:
-		t.state(i.StateMask)
+		t.state(i.StateMask, i.MatchFlags, i.InvertFlags)
 	case *xt.ConntrackMtinfo1:
-		t.state(uint16(i.StateMask))
+		t.state(uint16(i.StateMask), i.MatchFlags, i.InvertFlags)
 	case *xt.Comment:
 		t.comment = string(*i)
 	default:
@@ -86,16 +86,21 @@ func (t *translator) addressType(source, destination uint16, notSource, notDesti
 	}
 }
 
-// state are the bits of xt_conntrack, in which RELATED and the others stand one place higher.
-func (t *translator) state(mask uint16) {
-	var words []string
-	for i, s := range [...]string{"invalid", "established", "related", "new"} {
-		if mask&(1<<i) != 0 {
-			words = append(words, s)
+// xtStates are the bits of xt_conntrack, in which RELATED and the others stand one place higher.
+var xtStates = [...]string{"invalid", "established", "related", "new", "", "", "snat", "dnat", "untracked"}
+
+// state says the conditions on a connection; of those beyond its state, that there are some.
+func (t *translator) state(mask, flags, inverted uint16) {
+	const state = 1 // XT_CONNTRACK_STATE
+	if flags&state != 0 {
+		not := ""
+		if inverted&state != 0 {
+			not = "!= "
 		}
+		t.say("ct state %s%s", not, bitNames(xtStates[:], uint32(mask)))
 	}
-	if words != nil {
-		t.say("ct state %s", strings.Join(words, ","))
+	if flags&^state != 0 {
+		t.say("-m conntrack")
 	}
 }
 

@@ -91,6 +91,7 @@ type Event struct {
 	Handle      uint64
 	Drop        bool
 	Policy      bool // by the chain's policy
+	Rewrites    bool // the rule changes where the packet goes
 	Source      netip.AddrPort
 	Destination netip.AddrPort
 

@@ -275,7 +275,7 @@ func (x *explainer) rewritten() {
 	first, last := p.There[0], p.There[len(p.There)-1]
 	show := "nft list ruleset"
 	for _, e := range p.There {
-		if strings.Contains(e.Rule, "dnat") || strings.Contains(e.Rule, "redirect") {
+		if e.Rewrites {
 			show = "nft -a list chain " + e.Chain
 		}
 	}

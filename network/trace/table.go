@@ -115,6 +115,9 @@ func traceRule(protocol byte, offset uint32, port uint16) []byte {
 // drop is NF_DROP, the lower part of a verdict.
 const drop = 0
 
+// eventBytes hold some thousand messages, as the kernel counts them.
+const eventBytes = 8 << 20
+
 // A watcher is our table in a namespace, and the kernel's messages about it.
 type watcher struct {
 	owner, events int
@@ -138,6 +141,10 @@ func watch(protocol byte, port uint16) (w *watcher, err error) {
 	}
 	if w.events, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_NETFILTER); err != nil {
 		return w, err
+	}
+	// A firewall of many chains says more of one packet than a socket holds: the force is root's.
+	if unix.SetsockoptInt(w.events, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, eventBytes) != nil {
+		_ = unix.SetsockoptInt(w.events, unix.SOL_SOCKET, unix.SO_RCVBUF, eventBytes)
 	}
 	if err = unix.Bind(w.events, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: 1 << (unix.NFNLGRP_NFTRACE - 1)}); err != nil {
 		return w, err
@@ -286,10 +293,7 @@ func (w *watcher) event(a map[int][]byte, family byte, heads map[string][2]netip
 	for _, c := range w.before {
 		for _, r := range c.Rules {
 			if c.String() == e.Chain && r.Handle == e.Handle && !e.Policy && !c.Legacy {
-				e.Rule = r.Text
-				if strings.Contains(r.Text, "reject") || strings.Contains(r.Text, "REJECT") {
-					e.Drop = true
-				}
+				e.Rule, e.Rewrites = r.Text, r.NAT != nil && (r.NAT.Kind == "dnat" || r.NAT.Kind == "redirect")
 			}
 		}
 	}

@@ -83,7 +83,7 @@ func TestExplainGolden(t *testing.T) {
 		{"link is off", unix.ETIMEDOUT, false, []Place{edit(far, func(p *Place) { p.Route.LinkDown = true })}},
 		{"rewritten", 0, false, []Place{far, edit(through, func(p *Place) {
 			p.There = append(hooksOf(me, "192.0.2.1:8080", "prerouting"), p.There[1:]...)
-			p.There[1].Rule, p.There[1].Chain = "dnat to 10.0.9.11:80", "ip nat pre"
+			p.There[1].Rule, p.There[1].Chain, p.There[1].Rewrites = "dnat to 10.0.9.11:80", "ip nat pre", true
 		}), end}},
 		{"answer is dropped", unix.ETIMEDOUT, false, []Place{far, edit(through, func(p *Place) { p.Back = []Event{{Chain: "inet t f", Policy: true, Drop: true}} }), end}},
 		{"outside", unix.ETIMEDOUT, false, []Place{edit(far, func(p *Place) { p.Route.Next = "" })}},
@@ -226,6 +226,7 @@ func TestRun(t *testing.T) {
 		{"rule", forwardOn + "nft 'table ip t { chain f { type filter hook forward priority 0; tcp dport 80 drop; }; }'", "nft flush ruleset", "far", "10.0.9.11:80", false, "chain ip t f ends it by rule 2: tcp dport 80 drop", false},
 		{"reject", forwardOn + "nft 'table ip t { chain f { type filter hook forward priority 0; tcp dport 80 reject; }; }'", "nft flush ruleset", "far", "10.0.9.11:80", false, "chain ip t f ends it by rule 2: tcp dport 80 reject", false},
 		{"policy", forwardOn + "nft 'table ip t { chain f { type filter hook forward priority 0; policy drop; }; }'", "nft flush ruleset", "far", "10.0.9.11:80", false, "the policy of chain ip t f is to drop", false},
+		{"a name like a verdict", forwardOn + "nft 'table ip t { chain reject-log { }; chain f { type filter hook forward priority 0; policy drop; jump reject-log; }; }'", "nft flush ruleset", "far", "10.0.9.11:80", false, "the policy of chain ip t f is to drop", false},
 		{"answer", forwardOn + "nft 'table ip t { chain f { type filter hook forward priority 0; tcp sport 80 drop; }; }'", "nft flush ruleset", "far", "10.0.9.11:80", false, "chain ip t f ends the answer by rule 2: tcp sport 80 drop", false},
 		{"at the container", "ip netns exec web1 nft 'table ip t { chain i { type filter hook input priority 0; policy drop; }; }'", "ip netns exec web1 nft flush ruleset", "", "10.0.9.11:80", false, "the policy of chain ip t i is to drop", false},
 		{"at once", "nft 'table ip t { chain o { type filter hook output priority 0; tcp dport 80 drop; }; }'", "nft flush ruleset", "", "10.0.9.11:80", false, "chain ip t o ends it by rule 2", false},
