@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"vitro/network"
+	"vitro/network/rules"
 )
 
 // A NetworkView is what `vitro network inspect` shows: with Docker's names first,
@@ -38,8 +39,8 @@ type NetworkView struct {
 	DNS     bool             // its containers find each other by name
 	Routed  bool             // its addresses of IPv6 are seen outside
 	Up      bool             // its links and rules are there
-	Filters []network.Filter // of others, that drop what they don't know
-	Notes   []string         // what that means, and what to do
+	Filters []network.Filter // of others, that don't let all pass
+	Notes   []string         // who decides, and what to do
 }
 
 // NetworkIPAM are a network's addresses.
@@ -113,12 +114,11 @@ func (e *Engine) InspectNetwork(name string) (*NetworkView, error) {
 	if err := e.members(v, n); err != nil {
 		return nil, err
 	}
-	if v.Filters, err = network.ReadFilters(n); err != nil {
+	chains, err := rules.Read()
+	if err != nil {
 		return nil, err
 	}
-	for _, f := range v.Filters {
-		v.Notes = append(v.Notes, f.Warning(n))
-	}
+	v.Filters, v.Notes = n.Filters(chains), n.Notes(chains)
 	return v, nil
 }
 

@@ -60,10 +60,8 @@ func Create(stateDir string, d Definition, seed [5]byte, now time.Time) (n Netwo
 	if err := replace(n.record(), data); err != nil {
 		return n, nil, err
 	}
-	for _, f := range m.Filters {
-		if f.concerns(n) {
-			warnings = append(warnings, f.Warning(n))
-		}
+	for _, f := range n.Filters(m.Rules) {
+		warnings = append(warnings, f.Warning(n))
 	}
 	return n, warnings, nil
 }

@@ -9,71 +9,110 @@ import (
 	"testing"
 
 	"vitro/network"
+	"vitro/network/rules"
 )
 
-// Who else decides about what is forwarded, in nftables and in the older tables, is named.
+// Who else decides about what is forwarded, in nftables and in the older tables, is named, with what it does.
 func TestFilters(t *testing.T) {
 	if !fresh(t) {
 		return
 	}
 	state := t.TempDir()
-	world(t)
+	other := world(t)
 	n := create(t, state, network.Definition{Name: "web"})
-	look := func() (names []string) {
-		t.Helper()
-		list, err := network.ReadFilters(n)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range list {
-			names = append(names, f.Chain)
-			if f.Legacy {
-				names[len(names)-1] += " legacy"
-			}
-		}
-		return names
-	}
+	pid := process(t)
+	a := join(t, network.Request{StateDir: state, ID: id1, Wishes: wishes("web"), Ports: ports(t, "8080:80")})
+	do(t, a, pid, -1)
+	server(t, pid, "80")
+	server(t, other, "70")
+	const forward = "hook forward priority filter; policy accept;"
 	for _, c := range []struct{ name, script, want string }{
-		{"nobody", "", "[]"},
-		{"accepts", "nft 'create table ip filter; create chain ip filter FORWARD { type filter hook forward priority filter; policy accept; }'", "[]"},
-		{"policy", "nft 'chain ip filter FORWARD { policy drop; }'", "[ip filter FORWARD]"},
-		{"policy of what comes in", "nft 'chain ip filter FORWARD { policy accept; }; create chain ip filter INPUT { type filter hook input priority filter; policy drop; }'", "[]"},
-		{"as firewalld", "nft 'create table inet firewalld; create chain inet firewalld filter_FORWARD { type filter hook forward priority 10; policy accept; }; add rule inet firewalld filter_FORWARD ct state established accept; add rule inet firewalld filter_FORWARD reject with icmpx admin-prohibited'",
-			"[inet firewalld filter_FORWARD]"},
-		{"only some", "nft 'flush chain inet firewalld filter_FORWARD; add rule inet firewalld filter_FORWARD ip saddr 10.0.0.0/8 drop'", "[]"},
-		{"IPv6 only", "nft 'create table ip6 filter; create chain ip6 filter FORWARD { type filter hook forward priority filter; policy drop; }'", "[]"},
+		{"nobody", ":", ""},
+		{"accepts", "nft 'create table ip filter; create chain ip filter FORWARD { type filter " + forward + " }'", ""},
+		{"policy", "nft 'chain ip filter FORWARD { policy drop; }'", "ip filter FORWARD ports drop out drop"},
+		{"policy of what comes in", "nft 'chain ip filter FORWARD { policy accept; }; create chain ip filter INPUT { type filter hook input priority filter; policy drop; }'", "open"},
+		{"as firewalld", "nft 'create table inet firewalld; create chain inet firewalld f { type filter " + forward + " }; add rule inet firewalld f ct state { established, related } accept; add rule inet firewalld f ct status dnat accept; add rule inet firewalld f reject with icmpx admin-prohibited'",
+			"inet firewalld f ports accept out drop; open"},
+		{"only some", "nft 'delete table inet firewalld; add rule ip filter FORWARD ip saddr 10.77.0.0/16 drop'", "ip filter FORWARD ports depends out depends"},
+		{"the bridge goes free", "nft 'insert rule ip filter FORWARD oifname " + n.Bridge + " accept; insert rule ip filter FORWARD iifname " + n.Bridge + " accept'", "open"},
+		{"IPv6 only", "nft 'delete table ip filter; create table ip6 filter; create chain ip6 filter FORWARD { type filter hook forward priority filter; policy drop; }'", ""},
 	} {
 		sh(t, c.script)
-		if got := fmt.Sprint(look()); got != c.want {
-			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		if got := decision(t, n); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
+		if strings.Contains(c.want, "depends") {
+			continue
+		}
+		compare(t, n, pid, other)
 	}
 	if out, err := exec.Command("iptables-legacy", "-P", "FORWARD", "DROP").CombinedOutput(); err != nil {
 		t.Skipf("needs iptables-legacy, and its tables in the kernel: %v: %s", err, out)
 	}
-	if got := fmt.Sprint(look()); got != "[ip filter FORWARD legacy]" {
+	if got := decision(t, n); got != "ip filter FORWARD legacy ports drop out drop" {
 		t.Errorf("iptables-legacy: %s", got)
 	}
-	pid := process(t)
-	a := join(t, network.Request{StateDir: state, ID: id1, Wishes: wishes("web")})
-	do(t, a, pid, -1)
-	if ping(pid, "192.0.2.2", 1) {
-		t.Error("a chain of somebody else that drops was overridden")
+	compare(t, n, pid, other)
+	sh(t, n.Filters(chains(t))[0].Remedy(n))
+	if got := decision(t, n); got != "" {
+		t.Errorf("iptables-legacy, after the remedy: %s", got)
 	}
-	list, err := network.ReadFilters(n)
+	compare(t, n, pid, other)
+	undo(t, a, -1)
+}
+
+func chains(t *testing.T) []rules.Chain {
+	t.Helper()
+	list, err := rules.Read()
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, remedy, _ := strings.Cut(list[0].Warning(n), "to let them: ")
-	sh(t, remedy)
-	if !ping(pid, "192.0.2.2", long) {
-		t.Errorf("no answer after %q", remedy)
+	return list
+}
+
+// decision is who decides about the network's packets, in short.
+func decision(t *testing.T, n network.Network) string {
+	t.Helper()
+	var list []string
+	all := chains(t)
+	for _, f := range n.Filters(all) {
+		s := f.Chain
+		if f.Legacy {
+			s += " legacy"
+		}
+		list = append(list, fmt.Sprintf("%s ports %s out %s", s, f.Ports, f.Out))
 	}
-	sh(t, "iptables-legacy -P FORWARD ACCEPT")
-	if got := fmt.Sprint(look()); got != "[]" {
-		t.Errorf("iptables-legacy that accepts: %s", got)
+	for _, note := range n.Notes(all) {
+		if strings.HasPrefix(note, "published ports are open to other machines") {
+			list = append(list, "open")
+		}
 	}
-	undo(t, a, -1)
+	return strings.Join(list, "; ")
+}
+
+// compare holds what is said of the network against traffic: its port 8080, and the other host's 70.
+func compare(t *testing.T, n network.Network, pid, other int) {
+	t.Helper()
+	ports, out := true, true
+	for _, f := range n.Filters(chains(t)) {
+		if f.IPv4 {
+			ports, out = ports && f.Ports == rules.Accept, out && f.Out == rules.Accept
+		}
+	}
+	for _, c := range []struct {
+		what     string
+		from     int
+		to, want string
+		open     bool
+	}{{"a published port", other, "192.0.2.1:8080", "192.0.2.2", ports}, {"the world", pid, "192.0.2.2:70", "192.0.2.1", out}} {
+		want := c.want
+		if !c.open {
+			want = ""
+		}
+		if got := eventually(c.from, "tcp", c.to, want); got != want {
+			t.Errorf("%s: %q answers, want %q, by %v", c.what, got, want, n.Filters(chains(t)))
+		}
+	}
 }
 
 // A container on the wire that one of the host's links is on: who is at the other end sees it there.

@@ -159,10 +159,9 @@ func (f Facts) Plan(r Request) (Attachment, error) {
 	}
 	if f.Machine != nil {
 		i := slices.IndexFunc(f.Networks, func(p Place) bool { return p.Network.IsDefault() })
-		for _, filter := range f.Machine.Filters {
-			if filter.concerns(f.Networks[i].Network) {
-				a.Warnings = append(a.Warnings, filter.Warning(f.Networks[i].Network))
-			}
+		n := f.Networks[i].Network
+		for _, filter := range n.Filters(f.Machine.Rules) {
+			a.Warnings = append(a.Warnings, filter.Warning(n))
 		}
 	}
 	return a, nil

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"vitro/network"
+	"vitro/network/rules"
 	"vitro/plan"
 )
 
@@ -59,7 +60,10 @@ func wishes(names ...string) (list []network.Wish) {
 }
 
 func TestPlanGolden(t *testing.T) {
-	crowded := &network.Machine{Filters: []network.Filter{{Chain: "ip filter FORWARD", IPv4: true}, {Chain: "ip6 filter FORWARD", IPv6: true}, {Chain: "ip filter FORWARD", IPv4: true, Legacy: true}}}
+	denies := rules.Chain{Family: "ip", Table: "filter", Name: "FORWARD", Hook: "forward", Type: "filter", Policy: "drop"}
+	six, old := denies, denies
+	six.Family, old.Legacy = "ip6", true
+	crowded := &network.Machine{Rules: []rules.Chain{denies, six, old}}
 	ports := []network.Port{{HostPort: 8080, Container: 80, Proto: "tcp"}, {Host: addrs("127.0.0.1")[0], HostPort: 5353, Container: 53, Proto: "udp"}, {Host: addrs("2001:db8::1")[0], HostPort: 5353, Container: 53, Proto: "udp"}}
 	internal := changed(web, func(n *network.Network) { n.Name, n.Internal = "inside", true })
 	lan := changed(web, func(n *network.Network) {

@@ -15,17 +15,18 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vitro/internal/outside"
+	"vitro/network/rules"
 )
 
 // A Machine is what a new network has to get along with. It is read only when a
 // network is made: containers' starts cost no such question to the kernel.
 type Machine struct {
-	Used    []netip.Prefix `json:"used"`              // addresses, routes, name servers, networks
-	Names   []string       `json:"names"`             // of links and of nftables' tables
-	Uplink  string         `json:"uplink,omitempty"`  // the link that the default route leads to
-	MTU     int            `json:"mtu"`               // the uplink's, in bytes
-	NoIPv6  bool           `json:"no_ipv6,omitempty"` // the kernel has none, or is not to use it
-	Filters []Filter       `json:"filters,omitempty"` // of others, for what is forwarded
+	Used   []netip.Prefix `json:"used"`              // addresses, routes, name servers, networks
+	Names  []string       `json:"names"`             // of links and of nftables' tables
+	Uplink string         `json:"uplink,omitempty"`  // the link that the default route leads to
+	MTU    int            `json:"mtu"`               // the uplink's, in bytes
+	NoIPv6 bool           `json:"no_ipv6,omitempty"` // the kernel has none, or is not to use it
+	Rules  []rules.Chain  `json:"rules,omitempty"`   // of whoever has set some
 }
 
 // ReadMachine asks the kernel, and reads which networks are recorded.
@@ -125,11 +126,10 @@ func (m *Machine) use(p netip.Prefix) {
 }
 
 func (m *Machine) readTables() error {
-	c, err := nftables.New(nftables.AsLasting())
+	c, err := nftables.New()
 	if err != nil {
 		return err
 	}
-	defer c.CloseLasting()
 	tables, err := c.ListTables()
 	if err != nil {
 		return err
@@ -137,7 +137,7 @@ func (m *Machine) readTables() error {
 	for _, t := range tables {
 		m.Names = append(m.Names, t.Name)
 	}
-	m.Filters, err = readFilters(c)
+	m.Rules, err = rules.Read()
 	return err
 }
 

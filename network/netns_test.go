@@ -24,14 +24,14 @@ const inNetns = "VITRO_TEST_NETNS"
 
 // fresh runs the rest of the test in a new process that has a network namespace
 // of its own, and as an ordinary user a user namespace too. The caller returns
-// if it says false.
-func fresh(t *testing.T) bool {
+// if it says false. The test may need programs besides those that all do.
+func fresh(t *testing.T, programs ...string) bool {
 	t.Helper()
 	if os.Getenv(inNetns) == t.Name() {
 		return true
 	}
 	os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
-	for _, tool := range []string{"ip", "nft", "ping", "nsenter", "flock"} {
+	for _, tool := range append([]string{"ip", "nft", "ping", "nsenter", "flock"}, programs...) {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("needs %s", tool)
 		}
@@ -44,6 +44,8 @@ func fresh(t *testing.T) bool {
 		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
+	} else {
+		cmd.SysProcAttr.Unshareflags = syscall.CLONE_NEWNS // with propagation off
 	}
 	out, err := cmd.CombinedOutput()
 	if errors.Is(err, fs.ErrPermission) {
@@ -54,6 +56,15 @@ func fresh(t *testing.T) bool {
 		t.Fatal(err)
 	}
 	return false
+}
+
+// freshRoot is fresh for what belongs to the machine's root.
+func freshRoot(t *testing.T, programs ...string) bool {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	return fresh(t, programs...)
 }
 
 // sh runs a shell script and returns what it prints.

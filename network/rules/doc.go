@@ -5,7 +5,8 @@
 // those of the older ip_tables (iptables-legacy), which nft(8) doesn't show.
 //
 // The words are near to those of nft(8), for a person; what an expression of a
-// kind that isn't known here does stands as its name. To change rules, use package network.
+// kind that isn't known here does stands as its name. [Follow] says what becomes of a packet in a
+// chain. To change rules, use package network.
 package rules
 
 // A Chain is a list of rules.
