@@ -250,9 +250,9 @@ func (e *Engine) Aside() bool {
 }
 
 // Within runs this program's command once more, where the user's networks are,
-// with the same streams, and returns its exit status. It does nothing where we
+// and returns its exit status. Its streams are ours, but for its output if out is not nil. It does nothing where we
 // are there already, or nobody is and start is not set.
-func (e *Engine) Within(args []string, start bool) (code int, done bool, err error) {
+func (e *Engine) Within(args []string, start bool, out *os.File) (code int, done bool, err error) {
 	if !e.elsewhere() {
 		return 0, false, nil
 	}
@@ -270,10 +270,14 @@ func (e *Engine) Within(args []string, start bool) (code int, done bool, err err
 	}
 	defer self.Close()
 	p := u.plan()
+	handles := map[string]int{"self": int(self.Fd()), "user": int(u.user.Fd()), "net": int(u.net.Fd())}
+	if out != nil {
+		handles["out"] = int(out.Fd())
+		p.Add("what it has to say is for us", &plan.Stdio{Handles: [3]string{"", "out", ""}})
+	}
 	p.Add("it ends with us", &plan.DieWith{})
 	p.Add("no other descriptor", &plan.CloseOthers{From: 3})
 	p.Add("this program again", &plan.Exec{File: "self", Args: args, Env: e.insideEnvironment(os.Environ())})
-	handles := map[string]int{"self": int(self.Fd()), "user": int(u.user.Fd()), "net": int(u.net.Fd())}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	child, err := run.Start(p, run.Options{Folder: e.Dir, Handles: handles})

@@ -69,7 +69,7 @@ func explainRunCommand(a *app) *cobra.Command {
 			return err
 		}
 		if as != "sh" { // a script runs where it is started
-			if code, done, err := e.Within(os.Args, always); err == nil && done {
+			if code, done, err := e.Within(os.Args, always, nil); err == nil && done {
 				a.code = code
 				return nil
 			}

@@ -49,7 +49,7 @@ func (a *app) amongNetworks(c *cobra.Command, make bool) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		code, done, err := e.Within(os.Args, make)
+		code, done, err := e.Within(os.Args, make, nil)
 		if err != nil || done {
 			a.code = code
 			return err

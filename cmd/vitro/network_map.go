@@ -5,10 +5,12 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"vitro/engine"
 	"vitro/network/topology"
@@ -21,13 +23,13 @@ func networkMapCommand(a *app) *cobra.Command {
 		Short: "draw how this machine's network namespaces are joined, whoever made them",
 		Long: "map finds the machine's network namespaces (by processes, bind mounts and open descriptors), looks into each, and draws which\n" +
 			"link leads where, with addresses, routes, published ports and NAT rules. It changes nothing. As an ordinary user it shows what\n" +
-			"may be seen, and says what may not; as text, both the host and the namespace of the user's networks, which svg and json show alone.",
+			"may be seen, and says what may not.",
 		Example: "  vitro network map\n  vitro network map --format svg >map.svg\n  vitro network map --format json | jq '.namespaces[].links[].name'",
 		Args:    cobra.NoArgs,
 	}
 	c.Flags().StringVar(&format, "format", format, "text, svg or json")
 	c.RunE = func(*cobra.Command, []string) error {
-		m, err := a.topology()
+		m, err := a.whole()
 		if err != nil {
 			return err
 		}
@@ -44,16 +46,6 @@ func networkMapCommand(a *app) *cobra.Command {
 			err = &engine.Error{Err: fmt.Errorf("map --format %q: no such form", format), Text: "the forms are text, svg and json"}
 		}
 		return err
-	}
-	a.amongNetworks(c, ifThere)
-	among := c.RunE
-	c.RunE = func(c *cobra.Command, args []string) error {
-		if e, err := a.engine(); err == nil && e.Aside() && format == "text" {
-			if err := printHost(); err != nil {
-				return err
-			}
-		}
-		return among(c, args)
 	}
 	return c
 }
@@ -72,14 +64,36 @@ func (a *app) topology() (*topology.Machine, error) {
 	return topology.Read(known)
 }
 
-// printHost draws the namespace that an ordinary user is in, and heads the picture of the one that the user's networks are in.
-func printHost() error {
-	m, err := topology.Read(nil)
+// whole is the machine with what only the root of the user's networks sees of it, if there are some.
+func (a *app) whole() (*topology.Machine, error) {
+	m, err := a.topology()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	m.Namespaces = slices.DeleteFunc(m.Namespaces, func(n *topology.Namespace) bool { return !n.Own })
-	m.Unseen = nil // the other picture says it
-	_, err = fmt.Printf("the host, as an ordinary user sees it (no rules):\n%s\nthe user's networks, which vitro-net holds:\n", topology.Arrange(m).Text())
-	return err
+	e, err := a.engine()
+	if err != nil || !e.Aside() {
+		return m, nil
+	}
+	fd, err := unix.MemfdCreate("vitro-map", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make a file in memory: %w", err)
+	}
+	out := os.NewFile(uintptr(fd), "the picture of the user's networks")
+	defer out.Close()
+	code, done, err := e.Within(append(slices.Clone(os.Args), "--format=json"), ifThere, out)
+	if err != nil || !done {
+		return m, err
+	}
+	if a.code = code; code != 0 {
+		return m, nil // it has said why
+	}
+	var inside topology.Machine
+	if _, err = out.Seek(0, io.SeekStart); err == nil {
+		err = json.NewDecoder(out).Decode(&inside)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", out.Name(), err)
+	}
+	m.Learn(&inside)
+	return m, nil
 }

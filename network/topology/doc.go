@@ -43,6 +43,8 @@ type Namespace struct {
 	Links      []Link        `json:"links,omitempty"`
 	Routes     []Route       `json:"routes,omitempty"`
 	Rules      []rules.Chain `json:"rules,omitempty"`
+
+	ruleless bool // its rules are not for us to see
 }
 
 // A Process is one that lives in a namespace.
@@ -125,8 +127,7 @@ func (n *Namespace) Near(other *Namespace, m *Machine) bool {
 		return true
 	}
 	return slices.ContainsFunc(m.Namespaces, func(k *Namespace) bool {
-		bridge := slices.ContainsFunc(k.Links, func(l Link) bool { return l.Kind == "bridge" })
-		return bridge && leads(n, k) && leads(other, k)
+		return k.switches() && leads(n, k) && leads(other, k)
 	})
 }
 

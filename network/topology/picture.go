@@ -132,7 +132,7 @@ func (a *arranger) card(n *Namespace) *Card {
 		a.ownLink(n, &l, line)
 	}
 	for _, r := range n.Routes {
-		if n.Own || !strings.HasPrefix(r.To, "default") || r.Special != "" {
+		if n.Own || n.switches() || !strings.HasPrefix(r.To, "default") || r.Special != "" {
 			line("%s", r)
 		}
 	}
@@ -144,6 +144,11 @@ func (a *arranger) card(n *Namespace) *Card {
 		c.Lines = append(c.Lines[:maxLines], fmt.Sprintf("and %d lines more: --format json has all", more))
 	}
 	return c
+}
+
+// switches reports whether it has bridges: others' ways out lead through it.
+func (n *Namespace) switches() bool {
+	return slices.ContainsFunc(n.Links, func(l Link) bool { return l.Kind == "bridge" })
 }
 
 func (n *Namespace) inhabitants() string {

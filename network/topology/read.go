@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -48,6 +50,31 @@ func Read(known map[int]Container) (*Machine, error) {
 		}
 	}
 	m.join(files)
+	if slices.ContainsFunc(m.Namespaces, func(n *Namespace) bool { return n.ruleless }) {
+		m.Unseen = append(m.Unseen, "the firewall's rules here: look as root")
+	}
+	m.sayClosed()
+	return m, nil
+}
+
+// Learn takes from another's look at the same machine, which may see more, what is closed to us.
+func (m *Machine) Learn(other *Machine) {
+	for _, o := range other.Namespaces {
+		n := m.namespace(o.ID)
+		if n == nil {
+			o.Own = false
+			m.Namespaces = append(m.Namespaces, o)
+		} else if n.Closed != "" {
+			n.Closed, n.Links, n.Routes, n.Rules = o.Closed, o.Links, o.Routes, o.Rules
+		}
+	}
+	m.sayClosed()
+}
+
+// sayClosed says how many namespaces are closed to us, in place of what was said before.
+func (m *Machine) sayClosed() {
+	const inside = "the inside of "
+	m.Unseen = slices.DeleteFunc(m.Unseen, func(s string) bool { return strings.HasPrefix(s, inside) })
 	closed := 0
 	for _, n := range m.Namespaces {
 		if n.Closed == denied {
@@ -55,9 +82,8 @@ func Read(known map[int]Container) (*Machine, error) {
 		}
 	}
 	if closed > 0 {
-		m.Unseen = append(m.Unseen, fmt.Sprintf("the inside of %d network namespaces: look as root, or as the root of their user namespace", closed))
+		m.Unseen = append(m.Unseen, fmt.Sprintf("%s%d network namespaces: look as root, or as the root of their user namespace", inside, closed))
 	}
-	return m, nil
 }
 
 const denied = "not allowed"
@@ -90,7 +116,8 @@ func (n *Namespace) look() error {
 	}
 	n.Rules, err = rules.Read()
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EPROTONOSUPPORT) {
-		return nil // an ordinary user sees links, but no rules
+		n.ruleless = true // an ordinary user sees links, but no rules
+		return nil
 	}
 	return err
 }

@@ -327,3 +327,31 @@ func TestReadAsOrdinaryUser(t *testing.T) {
 		t.Errorf("unseen %q, %d links", m.Unseen, len(m.Namespaces[0].Links))
 	}
 }
+
+// What is closed to us and open to another is taken from it, and what we have seen ourselves stays.
+func TestLearn(t *testing.T) {
+	m := &Machine{Unseen: []string{"something else"}, Namespaces: []*Namespace{
+		{ID: 1, Own: true, Links: []Link{{Name: "eth0"}}},
+		{ID: 2, Closed: denied, Containers: []Container{{Name: "web"}}},
+		{ID: 3, Closed: denied},
+	}}
+	m.sayClosed()
+	m.Learn(&Machine{Namespaces: []*Namespace{{ID: 2, Own: true, Links: []Link{{Name: "vitro0"}}}, {ID: 1, Closed: denied}, {ID: 4, Own: true}}})
+	var b strings.Builder
+	for _, n := range m.Namespaces {
+		fmt.Fprintf(&b, "%d own %t closed %q links %d containers %d\n", n.ID, n.Own, n.Closed, len(n.Links), len(n.Containers))
+	}
+	for _, u := range m.Unseen {
+		b.WriteString(u + "\n")
+	}
+	const want = `1 own true closed "" links 1 containers 0
+2 own false closed "" links 1 containers 1
+3 own false closed "not allowed" links 0 containers 0
+4 own false closed "" links 0 containers 0
+something else
+the inside of 1 network namespaces: look as root, or as the root of their user namespace
+`
+	if got := b.String(); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+}

@@ -308,7 +308,9 @@ func TestConnect(t *testing.T) {
 	if got := m.must("exec", "one", "ip", "address"); strings.Contains(got, "10.77.0.9") {
 		t.Errorf("still connected: %s", got)
 	}
-	has(t, m.must("network", "map"), hostAddress+"/24", "default via "+worldAddress, "10.77.0.1/24", "out0", "─ one ─", "─ two ─")
+	for _, format := range []string{"text", "svg", "json"} {
+		has(t, m.must("network", "map", "--format", format), hostAddress+"/24", worldAddress, "10.77.0.1/24", "out0", "one", "two")
+	}
 	has(t, m.must("explain", "run", "--as", "sh", "busybox", "true"), "# note: network: loopback only: vitro run has the container made in the namespace")
 	m.must("rm", "-f", "one", "two")
 	m.must("network", "rm", "web")
