@@ -32,7 +32,7 @@ func (n Network) Filters(list []rules.Chain) (filters []Filter) {
 	for i := range list {
 		c := &list[i]
 		f := Filter{Chain: c.String(), By: firewall(list, c), Legacy: c.Legacy, IPv4: c.Family != "ip6", IPv6: c.Family != "ip"}
-		if !n.asks(c, "forward") || c.Family == "inet" && c.Table == n.Bridge {
+		if !n.asks(c, "forward") || isOurs(c) {
 			continue
 		}
 		six := c.Family == "ip6" || !n.Subnet.IsValid()
@@ -54,6 +54,11 @@ func (n Network) asks(c *rules.Chain, hook string) bool {
 		return true
 	}
 	return c.Family == "ip" && n.Subnet.IsValid() || c.Family == "ip6" && n.Subnet6.IsValid()
+}
+
+// isOurs reports whether a chain is of a network's own table, whose name is its bridge's.
+func isOurs(c *rules.Chain) bool {
+	return c.Family == "inet" && slices.ContainsFunc(c.Rules, func(r rules.Rule) bool { return strings.Contains(r.Text, fmt.Sprintf("oifname %q", c.Table)) })
 }
 
 // firewall is the program that a chain is of, by the names that it gives to its own.

@@ -23,11 +23,15 @@ func TestFilters(t *testing.T) {
 	pid := process(t)
 	a := join(t, network.Request{StateDir: state, ID: id1, Wishes: wishes("web"), Ports: ports(t, "8080:80")})
 	do(t, a, pid, -1)
+	for i, name := range []string{"red", "inside"} {
+		create(t, state, network.Definition{Name: name, Internal: name == "inside"})
+		do(t, join(t, network.Request{StateDir: state, ID: fmt.Sprint("stranger", i), Wishes: wishes(name)}), process(t), -1)
+	}
 	server(t, pid, "80")
 	server(t, other, "70")
 	const forward = "hook forward priority filter; policy accept;"
 	for _, c := range []struct{ name, script, want string }{
-		{"nobody", ":", ""},
+		{"nobody but another network of ours", ":", ""},
 		{"accepts", "nft 'create table ip filter; create chain ip filter FORWARD { type filter " + forward + " }'", ""},
 		{"policy", "nft 'chain ip filter FORWARD { policy drop; }'", "ip filter FORWARD ports drop out drop"},
 		{"policy of what comes in", "nft 'chain ip filter FORWARD { policy accept; }; create chain ip filter INPUT { type filter hook input priority filter; policy drop; }'", "open"},
