@@ -34,6 +34,9 @@ func Read(r Request) (f Facts, err error) {
 	if _, err := os.Lstat(filepath.Join(netnsDir, filepath.Base(r.Name))); err == nil {
 		f.Taken = true
 	}
+	if _, err := os.Stat("/proc/sys/net/ipv6"); errors.Is(err, fs.ErrNotExist) {
+		f.NoIPv6 = true
+	}
 	if f.Links, err = readLinks(); err != nil {
 		return f, err
 	}

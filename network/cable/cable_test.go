@@ -80,8 +80,8 @@ func TestPlanGolden(t *testing.T) {
 }
 
 func TestPlanRefuses(t *testing.T) {
-	taken, own := facts, facts
-	taken.Taken, own.Target = true, own.Own
+	taken, own, four := facts, facts, facts
+	taken.Taken, own.Target, four.NoIPv6 = true, own.Own, true
 	for _, c := range []struct {
 		name string
 		r    Request
@@ -98,6 +98,7 @@ func TestPlanRefuses(t *testing.T) {
 		{"same", Request{Name: "x", Host: prefix("10.0.9.1/24"), Container: prefix("10.0.9.1/24")}, facts, "given twice"},
 		{"far", Request{Name: "x", Host: prefix("10.0.9.1/24"), Container: prefix("10.0.8.2/24")}, facts, "out of the other's range"},
 		{"families", Request{Name: "x", Host: prefix("10.0.9.1/24"), Container: prefix("fd00::1/64")}, facts, "two families"},
+		{"no IPv6", Request{Name: "x", Host: prefix("fd00::1/64")}, four, "this kernel has none"},
 		{"network", Request{Name: "x", Host: prefix("10.0.9.0/24")}, facts, "are nobody's"},
 		{"broadcast", Request{Name: "x", Container: prefix("10.0.9.255/24")}, facts, "are nobody's"},
 		{"the host's", Request{Name: "x", Host: prefix("192.0.2.5/24")}, facts, "link eth0 has it"},

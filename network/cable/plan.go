@@ -34,6 +34,7 @@ type Facts struct {
 	Links       []Link   // ours
 	Inner       []string // names of the process's links
 	Taken       bool     // the name stands for something already
+	NoIPv6      bool     // the kernel has none
 }
 
 // A Link is one of ours.
@@ -137,6 +138,8 @@ func (r Request) checkAddresses(f Facts) error {
 		return refuse("add --container ADDRESS/BITS", "a gateway, but no address for the container")
 	case h.IsValid() && c.IsValid() && h.Addr().Is4() != c.Addr().Is4():
 		return refuse("take both of IPv4, or both of IPv6", "addresses %s and %s: of two families", h, c)
+	case f.NoIPv6 && (h.Addr().Is6() || c.Addr().Is6()):
+		return refuse("take addresses of IPv4", "an address of IPv6: this kernel has none")
 	case h.IsValid() && h.Addr() == c.Addr():
 		return refuse("each end has its own", "address %s: given twice", h.Addr())
 	case h.IsValid() && c.IsValid() && (!h.Contains(c.Addr()) || !c.Contains(h.Addr())):

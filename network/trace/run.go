@@ -69,6 +69,9 @@ func Run(m *topology.Machine, r Request) (*Result, error) {
 	res := &Result{Request: r}
 	var p *probe
 	err := start.in(func() (err error) { p, err = newProbe(r); return err })
+	if errors.Is(err, unix.EAFNOSUPPORT) {
+		return nil, &Error{fmt.Errorf("to %s: this kernel has no IPv6", r.To.Addr()), "it was started with ipv6.disable=1, or was built without"}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("trace: make socket: %w", err)
 	}
