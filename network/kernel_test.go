@@ -327,7 +327,7 @@ nft 'create chain ip filter INPUT { type filter hook input priority filter; poli
 	if ping(pid, "192.0.2.2", 1) {
 		t.Error("a chain of somebody else that drops was overridden")
 	}
-	_, remedy, _ := strings.Cut(a.Warnings[0], "to let them: ")
+	_, remedy, _ := strings.Cut(a.Warnings[0], "to let all pass: ")
 	sh(t, remedy)
 	if !ping(pid, "192.0.2.2", long) {
 		t.Errorf("no answer after %q", remedy)

@@ -3,59 +3,24 @@
 package network_test
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 
 	"vitro/network"
 	"vitro/plan"
+	"vitro/test/island"
 )
 
-const inNetns = "VITRO_TEST_NETNS"
-
-// fresh runs the rest of the test in a new process that has a network namespace
-// of its own, and as an ordinary user a user namespace too. The caller returns
-// if it says false. The test may need programs besides those that all do.
+// fresh runs the rest of the test in namespaces of its own. The caller returns if it says false.
 func fresh(t *testing.T, programs ...string) bool {
 	t.Helper()
-	if os.Getenv(inNetns) == t.Name() {
-		return true
-	}
-	os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
-	for _, tool := range append([]string{"ip", "nft", "ping", "nsenter", "flock"}, programs...) {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("needs %s", tool)
-		}
-	}
 	t.Parallel() // each has a machine of its own, and waits for the kernel most of the time
-	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=240s")
-	cmd.Env = append(os.Environ(), inNetns+"="+t.Name())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	if os.Getuid() != 0 {
-		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
-	} else {
-		cmd.SysProcAttr.Unshareflags = syscall.CLONE_NEWNS // with propagation off
-	}
-	out, err := cmd.CombinedOutput()
-	if errors.Is(err, fs.ErrPermission) {
-		t.Skipf("needs CAP_SYS_ADMIN, or user namespaces for ordinary users: %v", err)
-	}
-	t.Logf("%s", out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return false
+	return island.Fresh(t, append([]string{"nft", "ping", "nsenter", "flock"}, programs...)...)
 }
 
 // freshRoot is fresh for what belongs to the machine's root.
@@ -67,41 +32,20 @@ func freshRoot(t *testing.T, programs ...string) bool {
 	return fresh(t, programs...)
 }
 
-// sh runs a shell script and returns what it prints.
-func sh(t *testing.T, script string) string {
-	t.Helper()
-	cmd := exec.Command("sh", "-euc", script)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s%s", script, err, out, stderr.Bytes())
-	}
-	return string(out)
-}
+var sh = island.Sh
 
-// process starts a process in a network namespace of its own, and returns its
-// PID. It ends with the test.
+// process starts a process in a network namespace of its own, with its loopback up.
 func process(t *testing.T) int {
 	t.Helper()
-	pid, end := start(t)
-	t.Cleanup(end)
+	pid, _ := start(t)
 	return pid
 }
 
 func start(t *testing.T) (int, func()) {
 	t.Helper()
-	cmd := exec.Command("cat")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	sh(t, fmt.Sprintf("nsenter -t %d -n ip link set lo up", cmd.Process.Pid))
-	return cmd.Process.Pid, sync.OnceFunc(func() { in.Close(); cmd.Wait() })
+	pid, end := island.Process(t)
+	sh(t, fmt.Sprintf("nsenter -t %d -n ip link set lo up", pid))
+	return pid, end
 }
 
 // world makes a process that stands for another host, behind an uplink.
@@ -109,7 +53,6 @@ func world(t *testing.T) (pid int) {
 	t.Helper()
 	pid = process(t)
 	sh(t, fmt.Sprintf(`
-ip link set lo up
 ip link add uplink mtu 1400 type veth peer name eth0 mtu 1400 netns %[1]d
 ip addr add 192.0.2.1/24 dev uplink
 ip link set uplink up
@@ -144,13 +87,13 @@ func machine(t *testing.T, state string) string {
 	for _, l := range links {
 		fmt.Fprintf(&b, "%s %s mtu %d master %q up %t\n", l.Ifname, l.Address, l.MTU, l.Master, slices.Contains(l.Flags, "UP"))
 	}
-	return b.String() + sh(t, "ip -4 addr | sed '/^[0-9]/d'; ip -4 route show table all | sed 's/ linkdown//'; nft list ruleset; cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding; find "+plan.Quote(state)+" -printf '%p %l\n' | sort")
+	return b.String() + sh(t, "ip -4 addr | sed '/^[0-9]/d'; ip -4 route show table all | sed 's/ linkdown//'; nft list ruleset; cat /proc/sys/net/ipv4/ip_forward; test ! -e /proc/sys/net/ipv6 || cat /proc/sys/net/ipv6/conf/all/forwarding; find "+plan.Quote(state)+" -printf '%p %l\n' | sort")
 }
 
 // shared is the part of it that containers share.
 func shared(t *testing.T, bridge string) string {
 	t.Helper()
-	return sh(t, "ip -d link show "+bridge+" | sed 's/^[0-9]*//; s/ state [A-Z]*//; s/,LOWER_UP//; s/NO-CARRIER,//; s/gc_timer.*//; s/designated_root.*//; s/_timer *[0-9.]*//g'; ip -4 addr show "+bridge+" | tail -n +2; ip -6 addr show "+bridge+" scope global | tail -n +2; cat /proc/sys/net/ipv6/conf/"+bridge+"/disable_ipv6 /proc/sys/net/ipv4/conf/"+bridge+"/route_localnet; nft list ruleset; cat /proc/sys/net/ipv4/ip_forward")
+	return sh(t, "ip -d link show "+bridge+" | sed 's/^[0-9]*//; s/ state [A-Z]*//; s/,LOWER_UP//; s/NO-CARRIER,//; s/gc_timer.*//; s/designated_root.*//; s/_timer *[0-9.]*//g'; ip -4 addr show "+bridge+" | tail -n +2; ip -6 addr show "+bridge+" scope global | tail -n +2; test ! -e /proc/sys/net/ipv6 || cat /proc/sys/net/ipv6/conf/"+bridge+"/disable_ipv6; cat /proc/sys/net/ipv4/conf/"+bridge+"/route_localnet; nft list ruleset; cat /proc/sys/net/ipv4/ip_forward")
 }
 
 // request is for one container on the default network.

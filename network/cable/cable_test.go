@@ -6,13 +6,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +17,7 @@ import (
 	"vitro/internal/netns"
 	"vitro/plan"
 	"vitro/plan/run"
+	"vitro/test/island"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -115,69 +113,16 @@ func TestPlanRefuses(t *testing.T) {
 	}
 }
 
-const inNetns = "VITRO_TEST_NETNS"
-
-// fresh runs the rest of the test in a new process that has a network and a mount namespace of
-// its own with an empty /run, and as an ordinary user a user namespace, too.
 func fresh(t *testing.T) bool {
 	t.Helper()
-	if os.Getenv(inNetns) == t.Name() {
-		if err := errors.Join(unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), unix.Mount("tmpfs", "/run", "tmpfs", 0, "")); err != nil {
-			t.Fatal(err)
-		}
-		sh(t, "ip link set lo up")
-		return true
+	if !island.Fresh(t, "nsenter") {
+		return false
 	}
-	os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
-	for _, tool := range []string{"ip", "nsenter"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("needs %s", tool)
-		}
-	}
-	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=60s")
-	cmd.Env = append(os.Environ(), inNetns+"="+t.Name())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	if os.Getuid() != 0 {
-		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
-	}
-	out, err := cmd.CombinedOutput()
-	if errors.Is(err, fs.ErrPermission) {
-		t.Skipf("needs CAP_SYS_ADMIN, or user namespaces for ordinary users: %v", err)
-	}
-	t.Logf("%s", out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return false
+	sh(t, "mount -t tmpfs tmpfs /run")
+	return true
 }
 
-func sh(t *testing.T, script string) string {
-	t.Helper()
-	out, err := exec.Command("sh", "-euc", script).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", script, err, out)
-	}
-	return string(out)
-}
-
-// process is one in a network namespace of its own.
-func process(t *testing.T) (pid int, end func()) {
-	t.Helper()
-	cmd := exec.Command("cat")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	end = func() { in.Close(); _ = cmd.Wait() }
-	t.Cleanup(end)
-	return cmd.Process.Pid, end
-}
+var sh = island.Sh
 
 // machine is all that could be left behind.
 func machine(t *testing.T, pid int) string {
@@ -213,7 +158,7 @@ func TestAttach(t *testing.T) {
 		{Name: "b", Host: prefix("10.0.0.1/24"), Container: prefix("10.0.0.2/24"), Bridge: "br9", Gateway: true},
 		{Name: "six", Host: prefix("fd00::1/64"), Container: prefix("fd00::2/64"), Gateway: true},
 	} {
-		r.PID, _ = process(t)
+		r.PID, _ = island.Process(t)
 		before := machine(t, r.PID)
 		p := planFor(t, r)
 		if err := Attach(dir, r.Name, p); err != nil {
@@ -294,7 +239,7 @@ func TestKilledAnywhere(t *testing.T) {
 	sh(t, "ip link add br0 address 02:00:00:00:00:01 type bridge")
 	for _, bridge := range []string{"", "br9", "br0"} {
 		r := Request{Name: "consh", Host: prefix("10.0.0.1/24"), Container: prefix("10.0.0.2/24"), Bridge: bridge, Gateway: true}
-		r.PID, _ = process(t)
+		r.PID, _ = island.Process(t)
 		before := machine(t, r.PID)
 		for k := range planFor(t, r).Steps {
 			p := planFor(t, r)
@@ -344,7 +289,7 @@ func TestOthersInBetween(t *testing.T) {
 	}
 	dir := filepath.Join(t.TempDir(), "attached")
 	r := Request{Name: "consh", Host: prefix("10.0.0.1/24"), Container: prefix("10.0.0.2/24")}
-	pid, end := process(t)
+	pid, end := island.Process(t)
 	r.PID = pid
 	if err := Attach(dir, r.Name, planFor(t, r)); err != nil {
 		t.Fatal(err)
@@ -357,7 +302,7 @@ func TestOthersInBetween(t *testing.T) {
 		t.Errorf("after detach: %s", got)
 	}
 
-	r.PID, _ = process(t)
+	r.PID, _ = island.Process(t)
 	p := planFor(t, r)
 	p.Steps[0].Action.(*Bind).ID.Ino++
 	if err := Attach(dir, r.Name, p); !errors.Is(err, errGone) {

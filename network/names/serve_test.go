@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -17,57 +16,21 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/sys/unix"
+
+	"vitro/test/island"
 )
 
-const inNetns = "VITRO_TEST_NETNS"
-
-// fresh runs the rest of the test in a new process that has a network and a
-// mount namespace of its own: the host. As an ordinary user it has a user namespace, too.
 func fresh(t *testing.T) bool {
 	t.Helper()
-	if os.Getenv(inNetns) == t.Name() {
-		sh(t, "ip link set lo up")
-		return true
-	}
-	os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
-	for _, tool := range []string{"ip", "dig", "nsenter", "unshare"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("needs %s", tool)
-		}
-	}
-	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=120s")
-	cmd.Env = append(os.Environ(), inNetns+"="+t.Name())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	if os.Getuid() != 0 {
-		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
-	}
-	out, err := cmd.CombinedOutput()
-	if errors.Is(err, fs.ErrPermission) {
-		t.Skipf("needs CAP_SYS_ADMIN, or user namespaces for ordinary users: %v", err)
-	}
-	t.Logf("%s", out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return false
+	return island.Fresh(t, "dig", "nsenter", "unshare")
 }
 
-func sh(t testing.TB, script string) string {
-	t.Helper()
-	out, err := exec.Command("sh", "-euc", script).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", script, err, out)
-	}
-	return string(out)
-}
+var sh = island.Sh
 
 // container is a process that has a network namespace of its own, and a server for it.
 type container struct {
@@ -79,17 +42,8 @@ type container struct {
 
 func start(t testing.TB, files map[string]string, resolv string, servers ...string) *container {
 	t.Helper()
-	cmd := exec.Command("cat")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { in.Close(); cmd.Wait() })
-	c := &container{t: t, pid: cmd.Process.Pid, dir: folder(t, files), resolv: filepath.Join(t.TempDir(), "resolv.conf")}
+	pid, _ := island.Process(t)
+	c := &container{t: t, pid: pid, dir: folder(t, files), resolv: filepath.Join(t.TempDir(), "resolv.conf")}
 	sh(t, fmt.Sprintf("nsenter -t %d -n ip link set lo up", c.pid))
 	if err := os.WriteFile(c.resolv, []byte(resolv), 0o644); err != nil {
 		t.Fatal(err)

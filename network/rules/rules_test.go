@@ -3,58 +3,17 @@
 package rules
 
 import (
-	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
+
+	"vitro/test/island"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
-
-const inNetns = "VITRO_TEST_NETNS"
-
-// fresh runs the rest of the test in a new process with a network namespace of its own, and
-// as an ordinary user a user namespace, too.
-func fresh(t *testing.T, tools ...string) bool {
-	t.Helper()
-	if os.Getenv(inNetns) == t.Name() {
-		return true
-	}
-	os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("needs %s", tool)
-		}
-	}
-	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=60s")
-	if *update {
-		cmd.Args = append(cmd.Args, "-update")
-	}
-	cmd.Env = append(os.Environ(), inNetns+"="+t.Name(), "XTABLES_LOCKFILE=/dev/null")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	if os.Getuid() != 0 {
-		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
-	}
-	out, err := cmd.CombinedOutput()
-	if errors.Is(err, fs.ErrPermission) {
-		t.Skipf("needs CAP_SYS_ADMIN, or user namespaces for ordinary users: %v", err)
-	}
-	t.Logf("%s", out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.Contains(string(out), "--- SKIP") {
-		t.Skip("see above")
-	}
-	return false
-}
 
 // show is all that was read.
 func show(t *testing.T) string {
@@ -129,7 +88,7 @@ table inet t {
 }`
 
 func TestNft(t *testing.T) {
-	if !fresh(t, "nft") {
+	if !island.Fresh(t, "nft") {
 		return
 	}
 	cmd := exec.Command("nft", "-f", "-")
@@ -159,7 +118,7 @@ func TestIptablesNft(t *testing.T)    { testIptables(t, "iptables-nft") }
 func TestIptablesLegacy(t *testing.T) { testIptables(t, "iptables-legacy") }
 
 func testIptables(t *testing.T, command string) {
-	if !fresh(t, command) {
+	if !island.Fresh(t, command) {
 		return
 	}
 	for line := range strings.Lines(strings.TrimSpace(iptables)) {
@@ -175,7 +134,7 @@ func testIptables(t *testing.T, command string) {
 
 // To look makes no table.
 func TestReadChangesNothing(t *testing.T) {
-	if !fresh(t) {
+	if !island.Fresh(t) {
 		return
 	}
 	if got := show(t); got != "" {

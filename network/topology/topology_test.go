@@ -9,15 +9,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"vitro/network/rules"
+	"vitro/test/island"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -172,65 +170,17 @@ func TestContainerOf(t *testing.T) {
 	}
 }
 
-const inNetns = "VITRO_TEST_NETNS"
-
-// fresh runs the rest of the test in a new process with network, mount and PID namespaces of its own,
-// and as an ordinary user a user namespace, too.
 func fresh(t *testing.T) bool {
 	t.Helper()
-	if os.Getenv(inNetns) == t.Name() {
-		sh(t, "mount -t proc proc /proc; mount -t tmpfs tmpfs /run; ip link set lo up")
-		return true
-	}
-	os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
-	for _, tool := range []string{"ip", "nft", "nsenter", "unshare", "mount"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("needs %s", tool)
-		}
-	}
-	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=60s")
-	cmd.Env = append(os.Environ(), inNetns+"="+t.Name())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL, Unshareflags: syscall.CLONE_NEWNS}
-	if os.Getuid() != 0 {
-		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-		cmd.SysProcAttr.Unshareflags = 0
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
-	}
-	out, err := cmd.CombinedOutput()
-	if errors.Is(err, fs.ErrPermission) {
-		t.Skipf("needs CAP_SYS_ADMIN, or user namespaces for ordinary users: %v", err)
-	}
-	t.Logf("%s", out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return false
+	return island.FreshProcesses(t, "nft", "nsenter", "unshare")
 }
 
-func sh(t *testing.T, script string) string {
-	t.Helper()
-	out, err := exec.Command("sh", "-euc", script).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", script, err, out)
-	}
-	return string(out)
-}
+var sh = island.Sh
 
-// process is one in a network namespace of its own.
 func process(t *testing.T) int {
 	t.Helper()
-	cmd := exec.Command("cat")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { in.Close(); _ = cmd.Wait() })
-	return cmd.Process.Pid
+	pid, _ := island.Process(t)
+	return pid
 }
 
 // What ip(8) and lsns(8) would say of a machine is in what we read, and each cable's ends are the right ones.
@@ -245,7 +195,7 @@ func TestRead(t *testing.T) {
 	}
 	defer held.Close()
 	sh(t, fmt.Sprintf(`
-mkdir /run/netns; ip netns add named; ip netns add far
+ip netns add named; ip netns add far
 ip link add br0 type bridge; ip link set br0 up; ip addr add 10.0.0.1/24 dev br0
 ip link add a0 type veth peer name a1 netns %d; ip link set a0 master br0 up
 ip link add b0 type veth peer name b1 netns named

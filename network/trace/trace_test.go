@@ -3,21 +3,19 @@
 package trace
 
 import (
-	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"vitro/internal/netns"
 	"vitro/network/topology"
+	"vitro/test/island"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -114,50 +112,12 @@ func TestExplainGolden(t *testing.T) {
 	}
 }
 
-const inNetns = "VITRO_TEST_NETNS"
-
-// fresh runs the rest of the test in a new process with network, mount and PID namespaces of its own.
 func fresh(t *testing.T) bool {
 	t.Helper()
-	if os.Getenv(inNetns) == t.Name() {
-		sh(t, "mount -t proc proc /proc; mount -t tmpfs tmpfs /run; ip link set lo up; mkdir /run/netns")
-		return true
-	}
-	os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
-	for _, tool := range []string{"ip", "nft", "mount", "sysctl"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("needs %s", tool)
-		}
-	}
-	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=120s")
-	cmd.Env = append(os.Environ(), inNetns+"="+t.Name(), "XTABLES_LOCKFILE=/dev/null")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
-	if os.Getuid() != 0 {
-		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
-	} else {
-		cmd.SysProcAttr.Unshareflags = syscall.CLONE_NEWNS // with propagation off
-	}
-	out, err := cmd.CombinedOutput()
-	if errors.Is(err, fs.ErrPermission) {
-		t.Skipf("needs CAP_SYS_ADMIN, or user namespaces for ordinary users: %v", err)
-	}
-	t.Logf("%s", out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return false
+	return island.FreshProcesses(t, "nft", "sysctl")
 }
 
-func sh(t *testing.T, script string) string {
-	t.Helper()
-	out, err := exec.Command("sh", "-euc", script).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", script, err, out)
-	}
-	return string(out)
-}
+var sh = island.Sh
 
 // listener waits in a namespace by its name.
 func listener(t *testing.T, name string, kind int, at string) {
