@@ -8,7 +8,6 @@
 package main
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"flag"
@@ -27,6 +26,7 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 
+	"vitro/bench/stage"
 	"vitro/internal/netns"
 	"vitro/network/names"
 )
@@ -41,13 +41,7 @@ func main() {
 	} else {
 		err = begin()
 	}
-	if exit := new(exec.ExitError); errors.As(err, &exit) {
-		os.Exit(exit.ExitCode())
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench/names:", err)
-		os.Exit(1)
-	}
+	stage.End("names", err)
 }
 
 func begin() error {
@@ -55,57 +49,15 @@ func begin() error {
 	span := flag.Duration("t", time.Second, "for how long each time")
 	clients := flag.Int("c", 8, "from how many sockets")
 	flag.Parse()
-	if os.Getenv(inside) != "" {
-		return measure(*rounds, *clients, *span)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	self, err := os.Executable()
-	if err != nil {
+	dir, err := stage.Enter("names", 5*time.Minute)
+	if dir == "" {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "vitro-bench-names")
-	if err != nil {
-		return err
-	}
-	argv := append([]string{"-nmpf", "--kill-child", "--mount-proc", "sh", "-ec", place, "sh", self}, os.Args[1:]...)
-	cmd := exec.CommandContext(ctx, "unshare", argv...)
-	cmd.Env = append(os.Environ(), inside+"="+dir)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	return errors.Join(cmd.Run(), removeCgroups(), os.RemoveAll(dir))
+	return measure(dir, *rounds, *clients, *span)
 }
-
-// inside is set, to a folder, in the namespaces where all is measured, and place makes them
-// ready: what engines keep below /run goes with the mount namespace.
-const (
-	inside = "VITRO_BENCH_INSIDE"
-	place  = `mount -t tmpfs tmpfs /run; ip link set lo up; exec "$@"`
-)
 
 // cgroup is where dockerd puts its containers.
-const cgroup = "vitro-bench-names"
-
-// removeCgroups removes what a dockerd that was killed has left.
-func removeCgroups() error {
-	var errs []error
-	tops, _ := filepath.Glob("/sys/fs/cgroup/*/" + cgroup)
-	for _, top := range append(tops, "/sys/fs/cgroup/"+cgroup) {
-		dirs, _ := filepath.Glob(top + "/[0-9a-f]*") // by their IDs; no file of a cgroup's is one
-		for _, dir := range append(slices.DeleteFunc(dirs, func(d string) bool { return len(filepath.Base(d)) != 64 }), top) {
-			for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) { // until the last process is gone
-				err := syscall.Rmdir(dir)
-				if err == nil || errors.Is(err, os.ErrNotExist) {
-					break
-				}
-				if time.Now().After(deadline) {
-					errs = append(errs, fmt.Errorf("remove %s: %w", dir, err))
-					break
-				}
-			}
-		}
-	}
-	return errors.Join(errs...)
-}
+var cgroup = stage.Cgroup("names")
 
 // serve is vitro's server, as a monitor has it.
 func serve(pid, dir string) error {
@@ -132,8 +84,7 @@ type contender struct {
 	times    []time.Duration
 }
 
-func measure(rounds, clients int, span time.Duration) error {
-	dir := os.Getenv(inside)
+func measure(dir string, rounds, clients int, span time.Duration) error {
 	var list []*contender
 	for _, start := range [...]func(dir string) (*contender, error){startVitro, startAardvark, startDocker} {
 		c, err := start(dir)

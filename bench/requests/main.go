@@ -9,7 +9,6 @@ package main
 
 import (
 	"bufio"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -18,21 +17,18 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
+	"vitro/bench/stage"
 	"vitro/internal/netns"
 )
 
-const (
-	inside    = "VITRO_BENCH_INSIDE"
-	serveVerb = "serve"
-	cgroup    = "vitro-bench-requests"
-	place     = `mount -t tmpfs tmpfs /run; ip link set lo up; exec "$@"`
-)
+// serveVerb is the argument with which the program is the server.
+const serveVerb = "serve"
+
+var cgroup = stage.Cgroup("requests")
 
 func main() {
 	var err error
@@ -41,13 +37,7 @@ func main() {
 	} else {
 		err = begin()
 	}
-	if exit := new(exec.ExitError); errors.As(err, &exit) {
-		os.Exit(exit.ExitCode())
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench/requests:", err)
-		os.Exit(1)
-	}
+	stage.End("requests", err)
 }
 
 func begin() error {
@@ -57,49 +47,14 @@ func begin() error {
 	bin := flag.String("bin", "bin", "folder of vitro and vitro-oci")
 	from := flag.String("from", "", "only from where the name contains this: another host, address, 127.0.0.1, ::1")
 	flag.Parse()
-	if dir := os.Getenv(inside); dir != "" {
-		return measure(dir, *bin, *from, *rounds, *clients, *span)
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	dir, err := os.MkdirTemp("", cgroup)
-	if err != nil {
+	dir, err := stage.Enter("requests", 20*time.Minute)
+	if dir == "" {
 		return err
 	}
 	if *bin, err = filepath.Abs(*bin); err != nil {
 		return err
 	}
-	cmd := exec.Command("unshare", "-nmpf", "--kill-child", "--mount-proc", "sh", "-ec", place, "sh", self,
-		"-n", strconv.Itoa(*rounds), "-t", span.String(), "-c", strconv.Itoa(*clients), "-bin", *bin, "-from", *from)
-	cmd.Env = append(os.Environ(), inside+"="+dir)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	err = cmd.Run()
-	removeCgroups()
-	return errors.Join(err, os.RemoveAll(dir))
-}
-
-// removeCgroups removes those of engines that were killed, deepest first, as soon as their processes have gone.
-func removeCgroups() {
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		var all []string
-		tops, _ := filepath.Glob("/sys/fs/cgroup/*/" + cgroup)
-		for _, top := range append(tops, "/sys/fs/cgroup/"+cgroup) {
-			_ = filepath.WalkDir(top, func(path string, e os.DirEntry, err error) error {
-				if err == nil && e.IsDir() {
-					all = append(all, path)
-				}
-				return nil
-			})
-		}
-		for _, dir := range slices.Backward(all) {
-			_ = syscall.Rmdir(dir)
-		}
-		if len(all) == 0 {
-			return
-		}
-	}
+	return measure(dir, *bin, *from, *rounds, *clients, *span)
 }
 
 // serve answers each line with a line, on port 80.

@@ -28,6 +28,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"vitro/bench/stage"
 	"vitro/network/uplink"
 	"vitro/network/usernet"
 )
@@ -47,13 +48,7 @@ func main() {
 	case words[0] == "stack":
 		err = stack(words[1])
 	}
-	if exit := new(exec.ExitError); errors.As(err, &exit) {
-		os.Exit(exit.ExitCode())
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench/uplink:", err)
-		os.Exit(1)
-	}
+	stage.End("uplink", err)
 }
 
 // again is this program as something else.
