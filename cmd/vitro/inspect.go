@@ -113,7 +113,7 @@ func inspectAs(a *app, of, names, short string) *cobra.Command {
 		for _, name := range args {
 			v, err := lookUp(e, of, name, size)
 			if n, ok := v.(aNetwork); ok && err == nil {
-				if code, done, err := e.Within(os.Args, always); err != nil || done {
+				if code, done, err := e.Within(os.Args, always, nil); err != nil || done {
 					a.code = code
 					return err
 				}
