@@ -82,6 +82,7 @@ type Flags struct {
 
 	// Networks
 	Networks                           []string // more of them than Network, which is the first
+	Unplugged                          bool     `json:",omitempty"` // from all of them, and from the default one
 	IP, IP6, MAC                       string   // on the first
 	NetworkAlias                       []string // on all
 	Link                               []string

@@ -99,6 +99,9 @@ func quadletKeys(f *Flags) []unit.Key {
 	text("HostName", f.Hostname)
 	text("User", f.User)
 	text("WorkingDir", f.Workdir)
+	if f.Unplugged {
+		text("Network", "none")
+	}
 	text("Network", append([]string{f.Network}, f.Networks...)...)
 	text("NetworkAlias", f.NetworkAlias...)
 	text("IP", f.IP)

@@ -74,23 +74,31 @@ func WithNetworks(c *Card) (err error) {
 
 // WithMeant reads, after WithNetworks, which networks the container is said to
 // have without being plugged into them: none or host, which Docker counts among
-// the networks, and before its first start those that it was made for.
+// the networks, and where it doesn't run those of its next start.
 func WithMeant(c *Card) error {
 	r, err := loadRecord(c.Dir)
 	if err != nil {
 		return err
 	}
 	switch f := &r.Flags; {
-	case f.Network == "none" || f.Network == "host":
-		c.Meant = []string{f.Network}
-	case c.Status == Created && len(c.Networks.Endpoints) == 0 && f.bridged():
-		wishes, err := (&draft{Flags: f}).networkWishes()
+	case c.Pid == 0 && f.bridged():
+		wishes, err := f.wires()
 		if err != nil {
 			return err
 		}
-		for _, w := range wishes {
-			c.Meant = append(c.Meant, w.Network)
+		wished := func(p network.Endpoint) bool {
+			return slices.ContainsFunc(wishes, func(w network.Wish) bool { return w.Network == p.Network })
 		}
+		if c.Pid == 0 {
+			c.Networks.Endpoints = slices.DeleteFunc(c.Networks.Endpoints, func(p network.Endpoint) bool { return !wished(p) })
+		}
+		for _, w := range wishes {
+			if c.Networks.Endpoint(w.Network) == nil {
+				c.Meant = append(c.Meant, w.Network)
+			}
+		}
+	case f.Network == "none" || f.Network == "host":
+		c.Meant = []string{f.Network}
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vitro/container"
 	"vitro/network"
 	"vitro/plan"
 	"vitro/plan/run"
@@ -145,13 +146,9 @@ type attached struct {
 	unlock func()
 }
 
-// attached finds the container, and waits until nobody else changes its networks.
-func (e *Engine) attached(name string) (*attached, error) {
-	id, pid, err := e.running(name)
-	if err != nil {
-		return nil, err
-	}
-	a := &attached{folder: filepath.Join(e.Containers.Root, id), pid: pid}
+// attach waits until nobody else changes the container's networks.
+func attach(c *container.Container) (*attached, error) {
+	a := &attached{folder: c.Dir, pid: c.State.Pid}
 	lock, err := os.OpenFile(filepath.Join(a.folder, "network.lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
@@ -167,25 +164,73 @@ func (e *Engine) attached(name string) (*attached, error) {
 	}
 	if a.ID == "" {
 		lock.Close()
-		return nil, hint(fmt.Errorf("find networks of container %q: it has none of its own", name), "a container that was started with --network=none, host or container:ID stays so")
+		return nil, hint(fmt.Errorf("find networks of container %s: it has none of its own", c.ID[:12]), "a container that was started with --network=none, host or container:ID stays so")
 	}
 	return a, nil
 }
 
-// ConnectNetwork joins a running container to a further network.
-func (e *Engine) ConnectNetwork(container string, w network.Wish) error {
-	if err := e.mayNetwork("connect container " + container); err != nil {
+// ConnectNetwork joins a container to a further network: at once, if it runs, and
+// at each start from now on.
+func (e *Engine) ConnectNetwork(name string, w network.Wish) error {
+	err := e.mayNetwork("connect container " + name)
+	if err != nil {
 		return err
 	}
-	a, err := e.attached(container)
+	if w.Network, err = e.networkName(w.Network); err != nil {
+		return err
+	}
+	what := fmt.Sprintf("connect container %q to network %q", name, w.Network)
+	there := func(o network.Wish) bool { return o.Network == w.Network }
+	return e.rewire(name, func(c *container.Container, list []network.Wish) ([]network.Wish, error) {
+		if c.State != nil && c.State.Alive() {
+			if err := e.connect(c, what, w); err != nil {
+				return nil, err
+			}
+			return append(slices.DeleteFunc(list, there), w), nil
+		}
+		if slices.ContainsFunc(list, there) {
+			return nil, fmt.Errorf("%s: it is on it already", what)
+		}
+		if err := network.Check(e.Dir, w); err != nil {
+			return nil, fmt.Errorf("%s: %w", what, err)
+		}
+		return append(list, w), nil
+	})
+}
+
+// rewire has a container be on other networks, now if it is alive, and at each
+// start from now on.
+func (e *Engine) rewire(name string, change func(c *container.Container, list []network.Wish) ([]network.Wish, error)) error {
+	if _, err := e.find(name); err != nil { // which mends it
+		return err
+	}
+	c, err := e.lock(name)
+	if err != nil {
+		return err
+	}
+	defer c.Release()
+	r, err := loadRecord(c.Dir)
+	if err != nil {
+		return err
+	}
+	list, err := r.Flags.wires()
+	if err == nil {
+		list, err = change(c, list)
+	}
+	if err != nil {
+		return err
+	}
+	r.Flags.rewire(list)
+	return saveRecord(c, r)
+}
+
+// connect joins a running container to a further network.
+func (e *Engine) connect(c *container.Container, what string, w network.Wish) error {
+	a, err := attach(c)
 	if err != nil {
 		return err
 	}
 	defer a.unlock()
-	if w.Network, err = e.networkName(w.Network); err != nil {
-		return err
-	}
-	what := fmt.Sprintf("connect container %q to network %q", container, w.Network)
 	if a.Endpoint(w.Network) != nil {
 		return fmt.Errorf("%s: it is on it already", what)
 	}
@@ -228,23 +273,39 @@ func (a *attached) extend(steps []plan.Step, now network.Attachments) error {
 	return now.Save(a.folder)
 }
 
-// DisconnectNetwork takes a running container off a network. Its published ports go on to another one of its
+// DisconnectNetwork takes a container off a network, as ConnectNetwork joins it.
+func (e *Engine) DisconnectNetwork(from, name string) error {
+	name, err := e.networkName(name)
+	if err != nil {
+		return fmt.Errorf("disconnect container %q: %w", from, err)
+	}
+	what := fmt.Sprintf("disconnect container %q from network %q", from, name)
+	return e.rewire(from, func(c *container.Container, list []network.Wish) ([]network.Wish, error) {
+		rest := slices.DeleteFunc(slices.Clone(list), func(o network.Wish) bool { return o.Network == name })
+		if c.State != nil && c.State.Alive() {
+			return rest, e.disconnect(c, what, name)
+		}
+		if len(rest) == len(list) {
+			return nil, fmt.Errorf("%s: it is not on it", what)
+		}
+		return rest, nil
+	})
+}
+
+// disconnect takes a running container off a network. Its published ports go on to another one of its
 // networks, if there is one that can have them; else they wait for one that it is connected to.
-func (e *Engine) DisconnectNetwork(container, name string) error {
-	a, err := e.attached(container)
+func (e *Engine) disconnect(c *container.Container, what, name string) error {
+	a, err := attach(c)
 	if err != nil {
 		return err
 	}
 	defer a.unlock()
-	if name, err = e.networkName(name); err != nil {
-		return fmt.Errorf("disconnect container %q: %w", container, err)
-	}
 	rest, ports, steps, err := a.Attachments.Without(e.Dir, name)
 	if err == nil {
 		err = a.extend(ports, rest)
 	}
 	if err != nil {
-		return fmt.Errorf("disconnect container %q from network %q: %w", container, name, err)
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	for _, s := range steps {
 		if err := s.Do(&plan.Env{Pid: a.pid}); err != nil {

@@ -54,6 +54,33 @@ func (f *Flags) bridged() bool {
 	return true
 }
 
+// wires are the networks that the flags name, each with what is wished on it; none
+// of --network=none, which can still be connected.
+func (f *Flags) wires() ([]network.Wish, error) {
+	switch {
+	case f.Network == "none":
+		return nil, nil
+	case !f.bridged():
+		return nil, hint(fmt.Errorf("change the networks of a container of --network=%s: it has none of its own", f.Network), "make it anew, with --network NAME")
+	}
+	return (&draft{Flags: f}).networkWishes()
+}
+
+// rewire has the flags name other networks. What other flags wish on them goes
+// into the networks' own texts.
+func (f *Flags) rewire(list []network.Wish) {
+	unnamed := f.Network == ""
+	f.Network, f.Networks, f.Unplugged = "", nil, len(list) == 0
+	f.IP, f.IP6, f.MAC, f.NetworkAlias = "", "", "", nil
+	for i, w := range list {
+		if text := w.Text(); i > 0 {
+			f.Networks = append(f.Networks, text)
+		} else if !unnamed || text != network.Default { // without which an ordinary user may be
+			f.Network = text
+		}
+	}
+}
+
 // onlyOnNetworks are the flags that say nothing where the network is not ours to make.
 func (f *Flags) onlyOnNetworks() error {
 	for _, n := range []struct {
@@ -76,6 +103,9 @@ func (f *Flags) onlyOnNetworks() error {
 
 // networkWishes are the networks that the flags name.
 func (d *draft) networkWishes() ([]network.Wish, error) {
+	if d.Unplugged {
+		return nil, nil
+	}
 	first := d.Network
 	if first == "" {
 		first = network.Default
@@ -148,7 +178,7 @@ func (d *draft) plug(r *spec.Request, p *Prepared) error {
 	if err != nil {
 		return err
 	}
-	if len(at.Endpoints) > 0 {
+	if at.ID != "" {
 		record, err := at.Record(d.dir)
 		if err != nil {
 			return err

@@ -207,6 +207,30 @@ func (f Facts) endpoints(r Request, a *Attachment) error {
 	return nil
 }
 
+// Check refuses a wish that its network can't grant, whoever else is on it. A
+// default network that isn't made yet has no addresses to choose from.
+func Check(dir string, w Wish) error {
+	n, err := Lookup(dir, w.Network)
+	if err != nil {
+		if !errors.As(err, new(*UnknownError)) || w.Network != Default {
+			return err
+		}
+		if w.IP.IsValid() || w.IP6.IsValid() {
+			return errors.New("choose an address: this network is made with its first container, and has none yet")
+		}
+		return nil
+	}
+	const nobody = "000000000000"
+	p := Place{Network: n, Address: w.IP, Address6: w.IP6}
+	if !p.Address.IsValid() && n.Driver != DriverNone {
+		if p.Address, err = n.free(nobody, false, func(netip.Addr) bool { return false }); err != nil {
+			return err
+		}
+	}
+	_, err = endpoint(Request{ID: nobody, Wishes: []Wish{w}}, 0, p)
+	return err
+}
+
 func endpoint(r Request, i int, p Place) (Endpoint, error) {
 	n, w := p.Network, r.Wishes[i]
 	e := Endpoint{Network: n.Name, NetworkID: n.ID(), Driver: n.Driver, Aliases: w.Aliases, DNS: n.DNS(), Interface: w.Interface}
@@ -317,7 +341,7 @@ func bridgeSteps(n Network) []plan.Step {
 
 // publish adds the steps for ports.
 func (f Facts) publish(r Request, a *Attachment) error {
-	if len(f.Ports) == 0 {
+	if len(f.Ports) == 0 || len(f.Networks) == 0 { // then they wait for one
 		return nil
 	}
 	i := publisher(f.Networks)
@@ -386,6 +410,33 @@ func ParseWish(text string) (w Wish, err error) {
 		return w, fmt.Errorf("read --network %q: %w", text, err)
 	}
 	return w, nil
+}
+
+// Text is the wish as ParseWish reads it.
+func (w Wish) Text() string {
+	var fields []string
+	add := func(key, value string) {
+		if value != "" {
+			fields = append(fields, key+"="+value)
+		}
+	}
+	for _, a := range [...]struct {
+		key string
+		netip.Addr
+	}{{"ip", w.IP}, {"ip6", w.IP6}} {
+		if a.IsValid() {
+			add(a.key, a.String())
+		}
+	}
+	add("mac", w.MAC)
+	for _, alias := range w.Aliases {
+		add("alias", alias)
+	}
+	add("interface_name", w.Interface)
+	if len(fields) == 0 {
+		return w.Network
+	}
+	return w.Network + ":" + strings.Join(fields, ",")
 }
 
 // Address sets the address of a family, by the word for it, ip or ip6, if the text has one.

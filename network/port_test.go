@@ -67,6 +67,15 @@ func FuzzParsePorts(f *testing.F) {
 	})
 }
 
+func TestWishText(t *testing.T) {
+	for _, text := range []string{"web", "bridge", "web:ip=10.0.0.2,ip6=fd00::2,mac=02:00:00:00:00:01,alias=a,alias=b,interface_name=lan0", "web:alias=a"} {
+		w, err := network.ParseWish(text)
+		if err != nil || w.Text() != text {
+			t.Errorf("ParseWish(%q) is %q as text, %v", text, w.Text(), err)
+		}
+	}
+}
+
 func TestParseWish(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"web", "{web invalid IP invalid IP  [] }"},

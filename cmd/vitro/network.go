@@ -281,7 +281,7 @@ func networkConnectCommand(a *app) *cobra.Command {
 	var w network.Wish
 	c := &cobra.Command{
 		Use:     "connect [flags] NETWORK CONTAINER",
-		Short:   "join a running container to a further network",
+		Short:   "join a container to a further network, now if it runs, and at each start",
 		Example: "  vitro network connect --alias db --ip 10.129.0.9 web postgres",
 		Args:    cobra.ExactArgs(2),
 	}
@@ -312,7 +312,7 @@ func networkConnectCommand(a *app) *cobra.Command {
 func networkDisconnectCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "disconnect NETWORK CONTAINER",
-		Short: "take a running container off a network",
+		Short: "take a container off a network, now if it runs, and at each start",
 		Args:  cobra.ExactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			e, err := a.engine()

@@ -118,7 +118,7 @@ func addresses(t *testing.T, id string) map[string]string {
 	return all
 }
 
-// A running container is joined to a further network, and taken off both.
+// A container is joined to a further network, and taken off both, while it runs and while it doesn't.
 func TestConnect(t *testing.T) {
 	t.Parallel()
 	needBridge(t, "ip", "nsenter")
@@ -153,6 +153,32 @@ func TestConnect(t *testing.T) {
 	}
 	must(t, "vitro", "network", "connect", "one", id)
 	check("connect again", "map[eth0:10.77.2.8/24 eth1:10.77.1.2/24]")
+
+	// It stays so, and a container that doesn't run is joined for its next start.
+	must(t, "vitro", "restart", "-t", "0", id)
+	check("restart", "map[eth0:10.77.2.8/24 eth1:10.77.1.2/24]")
+	networks := func(want string) {
+		t.Helper()
+		if got := must(t, "vitro", "ps", "-a", "--filter", "id="+id, "--format", "{{.Networks}}"); got != want {
+			t.Errorf("vitro ps: networks %q, want %q", got, want)
+		}
+	}
+	must(t, "vitro", "stop", "-t", "0", id)
+	must(t, "vitro", "network", "disconnect", "one", id)
+	must(t, "vitro", "network", "disconnect", "two", id)
+	networks("")
+	for _, bad := range [][]string{{"disconnect", "two", id}, {"connect", "none-such", id}, {"connect", "--ip", "10.9.9.9", "one", id}} {
+		if out, err := exec.Command("vitro", append([]string{"network"}, bad...)...).CombinedOutput(); err == nil || !strings.HasPrefix(string(out), "vitro: error: ") {
+			t.Errorf("network %q: %v: %s", bad, err, out)
+		}
+	}
+	must(t, "vitro", "start", id)
+	check("on none", "map[]")
+	must(t, "vitro", "stop", "-t", "0", id)
+	must(t, "vitro", "network", "connect", "--ip", "10.77.1.7", "--alias", "y", "one", id)
+	networks("one")
+	must(t, "vitro", "start", id)
+	check("connected before its start", "map[eth0:10.77.1.7/24]")
 }
 
 // A connection by ::1 lasts from the container's first moment on: while the process beside the container changes its
