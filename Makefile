@@ -48,7 +48,7 @@ demo: ## a first container, as root or as an ordinary user
 .PHONY: test
 test: ## lint, and all tests, as root and as an ordinary user
 	@test/setup test
-	@status=0; $(MAKE) -s lint || status=1; $(MAKE) -s build || status=1; test/run || status=1; exit $$status
+	@status=0; $(MAKE) -s lint || status=1; $(MAKE) -s build || status=1; VITRO_BIN=$(CURDIR)/bin test/run || status=1; exit $$status
 
 .PHONY: test-vm
 test-vm: ## the tests of VM_TESTS in a virtual machine with pure cgroup v2, as root and as an ordinary user

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+
+	"vitro/test/built"
 )
 
 // Inside is the test's own program, as the container knows it.
@@ -106,30 +108,8 @@ func CgroupsLeft() (left []string) {
 	return left
 }
 
-// Build makes vitro-oci from the source, in dir. Where there is no go command,
-// as for an ordinary user of make test, it is the one in bin.
+// Build gets vitro-oci, in dir: see built.Programs.
 func Build(dir string) (string, error) {
-	top, err := filepath.Abs("../..")
-	if err != nil {
-		return "", err
-	}
-	goCmd := os.Getenv("GO")
-	if goCmd == "" {
-		goCmd, _ = exec.LookPath("go")
-	}
-	_, source := os.Stat(filepath.Join(top, "cmd", "vitro-oci"))
-	if goCmd == "" || source != nil {
-		built := filepath.Join(top, "bin", "vitro-oci")
-		if _, err := os.Stat(built); err != nil {
-			return "", fmt.Errorf("find vitro-oci, which cannot be built here: %w: make build makes it", err)
-		}
-		return built, nil
-	}
-	out := filepath.Join(dir, "vitro-oci")
-	cmd := exec.Command(goCmd, "build", "-trimpath", "-ldflags=-s -w", "-o", out, "./cmd/vitro-oci")
-	cmd.Dir, cmd.Env = top, append(os.Environ(), "CGO_ENABLED=0")
-	if text, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build vitro-oci: %w: %s", err, text)
-	}
-	return out, nil
+	bin, err := built.Programs(dir, "vitro-oci")
+	return filepath.Join(bin, "vitro-oci"), err
 }

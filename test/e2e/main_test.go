@@ -24,6 +24,7 @@ import (
 	"syscall"
 	"testing"
 
+	"vitro/test/built"
 	"vitro/test/world"
 )
 
@@ -121,7 +122,7 @@ func (s *stage) set() error {
 	if err := os.Mkdir(s.bin, 0o755); err != nil {
 		return err
 	}
-	programs, err := build(s.dir)
+	programs, err := built.Programs(filepath.Join(s.dir, "programs"), "vitro", "vitro-oci", "vitro-net")
 	if err != nil {
 		return err
 	}
@@ -155,33 +156,6 @@ func (s *stage) cgroups(do func(dir string) error) error {
 		err = errors.Join(err, do(filepath.Dir(p)+s.cgroup))
 	}
 	return err
-}
-
-// build makes the programs from the source. An ordinary user of make test has
-// no go command, nor has the virtual machine: the ones in bin are taken there.
-func build(dir string) (string, error) {
-	if p := os.Getenv("VITRO_E2E_BIN"); p != "" {
-		return p, nil
-	}
-	top, err := filepath.Abs("../..")
-	if err != nil {
-		return "", err
-	}
-	goCmd := os.Getenv("GO")
-	if goCmd == "" {
-		goCmd, _ = exec.LookPath("go")
-	}
-	_, source := os.Stat(filepath.Join(top, "cmd", "vitro"))
-	if goCmd == "" || source != nil {
-		return filepath.Join(top, "bin"), nil
-	}
-	out := filepath.Join(dir, "programs")
-	cmd := exec.Command(goCmd, "build", "-trimpath", "-ldflags=-s -w", "-o", out+"/", "./cmd/vitro", "./cmd/vitro-oci", "./cmd/vitro-net")
-	cmd.Dir, cmd.Env = top, append(os.Environ(), "CGO_ENABLED=0")
-	if text, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build: %w: %s", err, text)
-	}
-	return out, nil
 }
 
 // clear removes what the tests have made with the programs' own means, since

@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vitro/test/built"
 	"vitro/test/world"
 )
 
@@ -54,7 +55,7 @@ func play(m *testing.M) (code int, err error) {
 		if err != nil {
 			return 1, err
 		}
-		defer os.RemoveAll(programs)
+		defer os.RemoveAll(filepath.Dir(programs))
 		cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 		cmd.Env = append(os.Environ(), programsIn+"="+programs)
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
@@ -73,7 +74,7 @@ func play(m *testing.M) (code int, err error) {
 		if programs, err = build(); err != nil {
 			return 1, err
 		}
-		defer os.RemoveAll(programs)
+		defer os.RemoveAll(filepath.Dir(programs))
 	}
 	if world.Inside() {
 		lib := filepath.Join(st.dir, ".local", "lib")
@@ -115,29 +116,7 @@ func build() (string, error) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return "", err
 	}
-	top, err := filepath.Abs("../..")
-	if err != nil {
-		return "", err
-	}
-	out := filepath.Join(dir, "vitro")
-	goCmd := os.Getenv("GO")
-	if goCmd == "" {
-		goCmd, _ = exec.LookPath("go")
-	}
-	_, source := os.Stat(filepath.Join(top, "cmd", "vitro"))
-	if goCmd == "" || source != nil { // an ordinary user of make test, the virtual machine
-		text, err := exec.Command("cp", filepath.Join(top, "bin", "vitro"), out).CombinedOutput()
-		if err != nil {
-			return "", fmt.Errorf("copy program: %w: %s", err, text)
-		}
-		return dir, nil
-	}
-	cmd := exec.Command(goCmd, "build", "-trimpath", "-ldflags=-s -w", "-o", out, "./cmd/vitro")
-	cmd.Dir, cmd.Env = top, append(os.Environ(), "CGO_ENABLED=0")
-	if text, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build: %w: %s", err, text)
-	}
-	return dir, nil
+	return built.Programs(dir, "vitro")
 }
 
 // removeAll removes the home, in which an ordinary user's vitro has files of

@@ -25,6 +25,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/sys/unix"
+
+	"vitro/test/built"
 )
 
 // stage is the environment variable that says what a process of these tests is.
@@ -101,7 +103,7 @@ func begin() error {
 	if err != nil {
 		return err
 	}
-	bin, err := programs(dir)
+	bin, err := built.Programs(dir, "vitro", "vitro-oci", "vitro-net")
 	if err != nil {
 		return err
 	}
@@ -115,28 +117,6 @@ func begin() error {
 		c.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
 		c.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
 	})
-}
-
-// programs builds them, or takes those in bin where there is no go command.
-func programs(dir string) (string, error) {
-	top, err := filepath.Abs("../..")
-	if err != nil {
-		return "", err
-	}
-	goCmd := os.Getenv("GO")
-	if goCmd == "" {
-		goCmd, _ = exec.LookPath("go")
-	}
-	if goCmd == "" {
-		return filepath.Join(top, "bin"), nil
-	}
-	bin := filepath.Join(dir, "bin")
-	cmd := exec.Command(goCmd, "build", "-trimpath", "-ldflags=-s -w", "-o", bin+"/", "./cmd/vitro", "./cmd/vitro-oci", "./cmd/vitro-net")
-	cmd.Dir, cmd.Env = top, append(os.Environ(), "CGO_ENABLED=0")
-	if text, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build: %w: %s", err, text)
-	}
-	return bin, nil
 }
 
 // host joins itself with a world, and lets the user in.

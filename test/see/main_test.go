@@ -23,6 +23,7 @@ import (
 	"testing"
 	"time"
 
+	"vitro/test/built"
 	"vitro/test/world"
 )
 
@@ -69,7 +70,7 @@ func outside() (code int, err error) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return 1, err
 	}
-	if err := build(dir); err != nil {
+	if _, err := built.Programs(dir, "vitro", "vitro-oci", "vitro-net"); err != nil {
 		return 1, err
 	}
 	self, err := os.Executable()
@@ -86,27 +87,6 @@ func outside() (code int, err error) {
 		return exit.ExitCode(), nil
 	}
 	return 0, err
-}
-
-func build(dir string) error {
-	command := os.Getenv("GO")
-	if command == "" {
-		command = "go"
-	}
-	bin := filepath.Join(dir, "bin")
-	if _, err := exec.LookPath(command); err != nil {
-		have, err := filepath.Abs("../../bin")
-		if err != nil {
-			return err
-		}
-		return os.Symlink(have, bin)
-	}
-	cmd := exec.Command(command, "build", "-o", bin+"/", "./cmd/vitro", "./cmd/vitro-oci", "./cmd/vitro-net")
-	cmd.Dir, cmd.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build: %w: %s", err, out)
-	}
-	return nil
 }
 
 // need skips a test that has not what it needs.
