@@ -187,7 +187,8 @@ func (e *Engine) Remove(name string, force, volumes bool) error {
 		return nearName(err)
 	}
 	err = e.remove(name, id, force, volumes)
-	if _, gone := e.Containers.Look(id); force && errors.Is(gone, container.ErrNotFound) {
+	_, gone := e.Containers.Look(id)
+	if force && (errors.Is(gone, container.ErrNotFound) || errors.Is(err, container.ErrNotFound)) {
 		return nil // removed it is, by itself or by somebody else, whatever we met on the way
 	}
 	return err
