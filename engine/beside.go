@@ -324,7 +324,7 @@ func (l *life) watch(w *monitor.Watch) error {
 		return err
 	}
 	l.e.sweepSometimes()
-	if program, err := companion("vitro-oci"); err == nil {
+	if program, err := companion("vitro-oci"); err == nil && !w.Called() {
 		_ = w.Become([]string{program, "monitor"}, environment()) // if that can't be, we go on as we are
 	}
 	_, err = w.Run(time.Time{})

@@ -536,6 +536,16 @@ func (w *Watch) listen() error {
 	return nil
 }
 
+// Called reports whether somebody wants this process to end, though the loop may
+// not have heard it yet: what was sent to a program is lost with it.
+func (w *Watch) Called() bool {
+	if w.Quit || w.signals[1] == 0 {
+		return w.Quit
+	}
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(w.signals[0]), Events: unix.POLLIN}}, 0)
+	return err == nil && n > 0
+}
+
 // signalled asks the container to end: somebody, a system that shuts down most
 // likely, wants this process to.
 func (w *Watch) signalled() {
