@@ -17,6 +17,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -75,11 +76,14 @@ func fresh(t *testing.T, furnish string, more uintptr, programs []string) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(string(out), "\n--- SKIP") {
-		t.Skip("see above")
+	if m := skipped.FindSubmatch(out); m != nil {
+		t.Skipf("%s", m[1])
 	}
 	return false
 }
+
+// skipped is how a test that was passed over says what it needs.
+var skipped = regexp.MustCompile(`(?m)\.go:\d+: (.*)\n--- SKIP`)
 
 // Sh runs a shell script and returns what it prints.
 func Sh(t testing.TB, script string) string {
