@@ -131,7 +131,7 @@ func modes(driver string) []string {
 // driver decides which links there are.
 func (n *Network) driver(m *Machine, d Definition) error {
 	if n.MTU == 0 {
-		n.MTU = m.MTU
+		n.MTU = min(m.MTU, 65535) // lo has more than a bridge takes (ETH_MAX_MTU)
 	}
 	switch n.Driver {
 	case DriverBridge:
