@@ -188,7 +188,12 @@ func (e *Engine) Remove(name string, force, volumes bool) error {
 	}
 	err = e.remove(name, id, force, volumes)
 	_, gone := e.Containers.Look(id)
-	if force && (errors.Is(gone, container.ErrNotFound) || errors.Is(err, container.ErrNotFound)) {
+	// Its lock goes before its folder: it is removing itself, or who was at that has been killed.
+	for end := time.Now().Add(2 * time.Second); force && errors.Is(err, container.ErrNotFound) && gone == nil && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		_ = e.Containers.Sweep()
+		_, gone = e.Containers.Look(id)
+	}
+	if force && errors.Is(gone, container.ErrNotFound) {
 		return nil // removed it is, by itself or by somebody else, whatever we met on the way
 	}
 	return err
