@@ -17,6 +17,7 @@ import (
 	"vitro/container"
 	"vitro/image"
 	"vitro/monitor"
+	"vitro/network"
 	"vitro/plan"
 	"vitro/rootfs"
 	"vitro/spec"
@@ -44,7 +45,29 @@ type Prepared struct {
 
 // Prepare decides everything about a container that is yet to be made, and makes
 // nothing (but the sources of -v that aren't there).
-func (e *Engine) Prepare(ctx Context, f *Flags) (*Prepared, error) {
+func (e *Engine) Prepare(ctx Context, f *Flags) (*Prepared, error) { return e.prepareNew(ctx, f, 0) }
+
+// MayCreate refuses what can't be had of a container that is yet to be made. Of an
+// ordinary user's networks, which only its start reaches, it asks what stands in files.
+func (e *Engine) MayCreate(ctx Context, f *Flags) error {
+	if !e.elsewhere() || !f.bridged() {
+		_, err := e.prepareNew(ctx, f, 0)
+		return err
+	}
+	wishes, err := (&draft{Flags: f}).networkWishes()
+	if err != nil {
+		return err
+	}
+	for _, w := range wishes {
+		if err := network.Check(e.Dir, w); err != nil {
+			return err
+		}
+	}
+	_, err = e.prepareNew(ctx, f, onlyLook)
+	return err
+}
+
+func (e *Engine) prepareNew(ctx Context, f *Flags, try int) (*Prepared, error) {
 	r := &Record{ID: container.NewID(), Flags: *f}
 	if err := r.Flags.freeze(); err != nil {
 		return nil, err
@@ -54,7 +77,7 @@ func (e *Engine) Prepare(ctx Context, f *Flags) (*Prepared, error) {
 		return nil, err
 	}
 	defer release()
-	return e.prepare(ctx, r, [2]uint16{}, 0)
+	return e.prepare(ctx, r, [2]uint16{}, try)
 }
 
 // prepare decides everything about a start of a container. Size is that of the

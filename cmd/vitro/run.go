@@ -369,7 +369,7 @@ func createCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if _, err := e.Prepare(c.Context(), f); err != nil { // whatever is wrong is to be said now
+		if err := e.MayCreate(c.Context(), f); err != nil { // whatever is wrong is to be said now
 			return err
 		}
 		if err := replace(e, f, again); err != nil {
