@@ -312,7 +312,13 @@ func TestConnect(t *testing.T) {
 		has(t, m.must("network", "map", "--format", format), hostAddress+"/24", worldAddress, "10.77.0.1/24", "out0", "one", "two")
 	}
 	has(t, m.must("explain", "run", "--as", "sh", "busybox", "true"), "# note: network: loopback only: vitro run has the container made in the namespace")
-	m.must("rm", "-f", "one", "two")
+	has(t, m.refused("create", "--network", "web:ip=10.9.9.9", "busybox", "true"), "no container's address in 10.77.0.0/24")
+	m.must("create", "--name", "three", "--network", "web", "-p", "8081:80", "busybox", "sleep", "1000")
+	m.must("network", "disconnect", "web", "three")
+	m.must("network", "connect", "--ip", "10.77.0.7", "web", "three")
+	m.must("start", "three")
+	has(t, m.must("exec", "three", "ip", "address"), "10.77.0.7/24")
+	m.must("rm", "-f", "one", "two", "three")
 	m.must("network", "rm", "web")
 }
 
